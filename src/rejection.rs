@@ -72,6 +72,16 @@ pub enum RejectionKind {
 
 impl RejectionKind {
     pub(crate) const COUNT: usize = Self::ALL.len();
+
+    /// Returns whether the token could not be checked, because the store failed or exceeded the
+    /// timeout, or too many lookups were in flight. HTTP requests then get 503.
+    #[must_use]
+    pub const fn is_unavailable(self) -> bool {
+        matches!(
+            self,
+            Self::StoreFailure | Self::StoreTimeout | Self::Overload
+        )
+    }
 }
 
 words!(RejectionKind, "kind of rejection", {

@@ -250,7 +250,7 @@ mod events {
     pub(crate) fn follower_recovered() {}
 
     #[derive(Debug, Default)]
-    pub(crate) struct StoreEvents;
+    pub(crate) struct StoreEvents {}
 
     impl StoreEvents {
         #[expect(clippy::unused_self, reason = "it is used with the feature")]

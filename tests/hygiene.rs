@@ -135,6 +135,50 @@ async fn all_tokens_of_a_selection_are_revoked_and_no_other() {
 }
 
 #[tokio::test]
+async fn tokens_with_given_identifiers_are_revoked_as_one_batch() {
+    let fixture = Fixture::empty();
+    let (app, other) = (
+        fixture.create_app("Billing").await.id,
+        fixture.create_app("CRM").await.id,
+    );
+    let issued = issue(&fixture, app, 4).await;
+    let others = issue(&fixture, other, 1).await;
+    fixture.tokens.revoke(issued[0].record().id).await.unwrap();
+    for token in issued[1..].iter().chain(&others) {
+        fixture.present(token).await.unwrap();
+    }
+    let own = issued[1].record().id;
+    let tokens = fixture
+        .tokens
+        .acting_as(Authority::of("ann").own_token(own));
+    let mut ids: Vec<_> = issued.iter().map(|token| token.record().id).collect();
+    ids.extend([ids[2], others[0].record().id, TokenId::from_bytes([7; 16])]);
+    let revocation = tokens.revoke_many(&ids).await.unwrap();
+    assert_eq!(
+        revocation.revoked, 3,
+        "without the revoked one, the actor's own, the repeated and the unknown one"
+    );
+    for token in [&issued[2], &issued[3], &others[0]] {
+        let refusal = fixture.refusal(token).await;
+        assert_eq!(refusal, Some(RejectionKind::RevokedToken));
+    }
+    assert_eq!(fixture.refusal(&issued[1]).await, None);
+    let batch = revocation.batch.unwrap().to_string();
+    let recorded = events(&tokens, AuditAction::RevokeToken).await;
+    let is_of_batch = |event: &&AuditEvent| {
+        let mut changes = event.changes.iter();
+        changes.any(|change| change.new.as_ref() == Some(&batch))
+    };
+    assert_eq!(recorded.iter().filter(is_of_batch).count(), 3);
+
+    let again = tokens.revoke_many(&ids).await.unwrap();
+    assert_eq!((again.revoked, again.batch), (0, None));
+    let too_many = vec![own; TokenSelection::MAX_COUNT + 1];
+    let refused = tokens.revoke_many(&too_many).await.unwrap_err();
+    assert_eq!(refused.kind(), LifecycleErrorKind::TooManyTokens);
+}
+
+#[tokio::test]
 async fn thousands_of_tokens_are_one_batch() {
     let fixture = Fixture::empty();
     let app = fixture.create_app("Billing").await;

@@ -6,7 +6,7 @@
 use std::{fmt, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
-    Admit, Admitted, Shared,
+    Admit, Shared,
     entry::{Entry, Instant, seconds},
     lookup::{Found, look_up_until_usable},
 };
@@ -105,10 +105,7 @@ impl Admission {
     ) -> Confirmation<A::Output> {
         let shared = &*self.shared;
         let now = Instant::precise(&*shared.clock);
-        let check = |entry: &Entry| match entry.rejection(&*shared.clock, &client) {
-            Some(rejection) => Err(rejection),
-            None => Ok(admit.admit(Admitted(entry))),
-        };
+        let check = |entry: &Entry| entry.check(&self.digest, &*shared.clock, &client, admit);
         // A fresh cached entry is at least as new as the result of this request's lookup.
         let checked = shared.cache.get_fresh(&self.digest, now, check).ok();
         let checked = match (checked, &self.found.entry) {

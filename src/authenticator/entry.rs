@@ -12,6 +12,7 @@ use std::{
 use compact_str::CompactString;
 
 use super::{
+    Admit, Admitted,
     grant::Grant,
     nanoseconds::nanoseconds,
     positions::{COVERED, Freshness},
@@ -23,7 +24,7 @@ use crate::{
     },
     rejection::Rejection,
     time::{Clock, LAG, microseconds},
-    token::TokenId,
+    token::{TokenDigest, TokenId},
 };
 
 /// A cached token. Expiry is checked on every request.
@@ -196,18 +197,38 @@ impl Entry {
     /// The principal of the token. The caller has checked that the token is not refused.
     // Every request runs this, and it has several callers.
     #[inline(always)]
-    pub(super) fn principal(&self) -> AppPrincipal {
+    pub(super) fn principal(&self, digest: &TokenDigest) -> AppPrincipal {
         // First, so that the principal is made in one piece.
         let metadata = self.grant.metadata().map(SharedMetadata::local);
         AppPrincipal {
             app_id: self.grant.app_id,
             app_name: self.grant.app_name().clone(),
             token_id: self.token_id,
+            digest: *digest,
             token_name: self.token_name.clone(),
             scopes: self.grant.scopes().clone(),
             expires_at: self.expires_at,
             format: self.grant.format(),
             metadata,
+        }
+    }
+
+    /// Admits or refuses the token in the same way as its record would be.
+    // Requests whose token is cached do not run this. Those that do must not make the others larger.
+    #[inline(never)]
+    pub(super) fn check<A: Admit>(
+        &self,
+        digest: &TokenDigest,
+        clock: &dyn Clock,
+        client: impl FnOnce() -> Option<IpAddr>,
+        admit: A,
+    ) -> Result<A::Output, Rejection> {
+        match self.rejection(clock, client) {
+            Some(rejection) => Err(rejection),
+            None => Ok(admit.admit(Admitted {
+                entry: self,
+                digest,
+            })),
         }
     }
 
@@ -286,6 +307,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::authenticator::MakePrincipal;
     use crate::{
         AppId, AppRecord, MaskedToken, Networks, RejectionKind, Restrictions, TokenDigest,
         time::truncate_to_microsecond,
@@ -404,10 +426,8 @@ mod tests {
                     asked.set(true);
                     client
                 };
-                let cached = match entry.rejection(&clock, address) {
-                    Some(rejection) => Err(rejection.kind()),
-                    None => Ok(entry.principal()),
-                };
+                let cached = entry.check(&token.digest, &clock, address, MakePrincipal);
+                let cached = cached.map_err(|rejection| rejection.kind());
                 let is_inside = |networks: &Networks| client.is_some_and(|at| networks.contains(at));
                 let is_live = token.status(now) == TokenStatus::Live;
                 prop_assert_eq!(asked.get(), is_live && token.networks().is_some());

@@ -54,8 +54,7 @@ impl Admit for MakeLiveToken {
     type Output = LiveToken;
 
     fn admit(self, admitted: Admitted<'_>) -> LiveToken {
-        let Admitted(entry) = &admitted;
-        let restrictions = entry.grant.restrictions();
+        let restrictions = admitted.entry.grant.restrictions();
         LiveToken {
             not_before: restrictions.and_then(|restrictions| restrictions.not_before()),
             principal: admitted.principal(),

@@ -23,6 +23,7 @@ mod nanoseconds;
 mod negative;
 mod positions;
 mod preload;
+mod recheck;
 mod recording;
 mod refresh;
 mod seen;
@@ -111,12 +112,15 @@ pub(crate) enum Verification<T> {
 
 /// An admitted token. Create its principal in the place where it is stored, because a principal is
 /// too large to be moved from call to call.
-pub(crate) struct Admitted<'a>(&'a Entry);
+pub(crate) struct Admitted<'a> {
+    entry: &'a Entry,
+    digest: &'a TokenDigest,
+}
 
 impl Admitted<'_> {
     #[inline(always)]
     pub(crate) fn principal(&self) -> AppPrincipal {
-        self.0.principal()
+        self.entry.principal(self.digest)
     }
 }
 
@@ -144,6 +148,7 @@ impl Admit for MakePrincipal {
 /// Turns a cached entry into a verdict.
 struct Judge<'a, A> {
     shared: &'a Shared,
+    digest: &'a TokenDigest,
     now: Instant<'a>,
     counted: Option<TokenId>,
     /// The address of the client, if it is known.
@@ -159,6 +164,7 @@ impl<A: Admit> WithEntry for Judge<'_, A> {
     fn run(self, entry: &Entry) -> Verification<A::Output> {
         let Self {
             shared,
+            digest,
             now,
             counted,
             client,
@@ -173,7 +179,7 @@ impl<A: Admit> WithEntry for Judge<'_, A> {
         if counted != Some(entry.token_id()) && !counters.count_use(entry.token_id()) {
             entry.count();
         }
-        Verification::Admitted(admit.admit(Admitted(entry)))
+        Verification::Admitted(admit.admit(Admitted { entry, digest }))
     }
 }
 
@@ -241,6 +247,11 @@ impl Authenticator {
             Verification::Refused(rejection) => Err(rejection),
             Verification::Pending(lookup) => confirmed(lookup, || client, admit).await,
         };
+        self.observed(verdict)
+    }
+
+    /// Counts and reports a refusal.
+    fn observed<T>(&self, verdict: Result<T, Rejection>) -> Result<T, Rejection> {
         if let Err(rejection) = &verdict {
             self.count_refusal(rejection);
             telemetry::rejected(rejection);
@@ -312,22 +323,41 @@ impl Authenticator {
             return Verification::Refused(form_rejection(presented));
         }
         let digest = TokenDigest::of(presented);
+        self.verify_digest(&digest, counted, client, admit, || {
+            self.check_form(presented)
+        })
+    }
+
+    /// Verifies the token with a digest as far as possible without a lookup. `check_form` is called before
+    /// a lookup.
+    // Every request runs this, and it has a second caller.
+    #[inline(always)]
+    fn verify_digest<A: Admit>(
+        &self,
+        digest: &TokenDigest,
+        counted: Option<TokenId>,
+        client: Option<IpAddr>,
+        admit: A,
+        check_form: impl FnOnce() -> Result<(), Rejection>,
+    ) -> Verification<A::Output> {
+        let shared = &*self.shared;
         let now = Instant::now(&*shared.clock);
         let judge = Judge {
             shared,
+            digest,
             now,
             counted,
             client,
             admit,
         };
-        let judge = match shared.cache.get_fresh(&digest, now, judge) {
+        let judge = match shared.cache.get_fresh(digest, now, judge) {
             Ok(verdict) => return verdict,
             Err(judge) => judge,
         };
-        if let Some(entry) = shared.revive(&digest, now) {
+        if let Some(entry) = shared.revive(digest, now) {
             return judge.of_revived(&entry);
         }
-        match self.begin_lookup(presented, digest, now, counted) {
+        match check_form().and_then(|()| self.begin_lookup(*digest, now, counted)) {
             Ok(lookup) => Verification::Pending(lookup),
             Err(rejection) => Verification::Refused(rejection),
         }
@@ -336,13 +366,11 @@ impl Authenticator {
     /// Begins the lookup of a token that has no fresh entry in the cache.
     fn begin_lookup(
         &self,
-        presented: &[u8],
         digest: TokenDigest,
         now: Instant<'_>,
         counted: Option<TokenId>,
     ) -> Result<Lookup, Rejection> {
         let shared = &*self.shared;
-        self.check_form(presented)?;
         if shared.is_known_missing(&digest, now) {
             return Err(Rejection::unknown());
         }
@@ -362,6 +390,17 @@ impl Authenticator {
         }
         self.check_form(text)?;
         Ok(TokenDigest::of(text))
+    }
+
+    /// Whether tokens need one of certain formats.
+    pub(crate) fn has_formats(&self) -> bool {
+        !self.shared.formats.is_empty()
+    }
+
+    /// Whether a text begins like a token of an accepted format.
+    pub(crate) fn recognizes(&self, presented: &[u8]) -> bool {
+        let mut formats = self.shared.formats.iter();
+        formats.any(|format| format.has_prefix(presented))
     }
 
     /// Checks the format of a token before its lookup. Cached tokens have passed it.

@@ -1,4 +1,6 @@
-//! Revokes all tokens of a listing, in two steps.
+//! Revokes many tokens: all that a query lists, in two steps, or those with given identifiers.
+
+use std::collections::BTreeSet;
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -10,7 +12,7 @@ use crate::{
         record::TokenRecord,
     },
     store::{Op, Page, PageSize, TokenCursor, TokenOrder, TokenQuery, pages, run_to_end},
-    token::TokenId,
+    token::{TokenDigest, TokenId},
 };
 
 /// The tokens that [`ApiTokens::revoke_selected`] revokes, as they were when an operator saw how many
@@ -44,7 +46,7 @@ impl TokenSelection {
     }
 }
 
-/// The result of [`ApiTokens::revoke_selected`].
+/// The result of [`ApiTokens::revoke_selected`] or [`ApiTokens::revoke_many`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BulkRevocation {
@@ -145,6 +147,59 @@ impl ApiTokens {
             }
         }
         drop(pages);
+        self.revoke_in_steps(&selected, &query).await
+    }
+
+    /// Revokes the tokens with these identifiers, 1,000 in each transaction, for example those that
+    /// leaked. Tokens that do not exist, have expired or were revoked before are left out, and so is the
+    /// token that the actor [acts with](super::Authority::own_token).
+    ///
+    /// When this returns, none of them is admitted in this process. Each revocation has an audit event, and
+    /// all of these name the same batch. If the future is dropped, the revocation continues. After an error,
+    /// some of the tokens may be revoked: call this again to revoke the others.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the kind [`TooManyTokens`](LifecycleErrorKind::TooManyTokens), and revokes
+    /// nothing, if there are more than [`MAX_COUNT`](TokenSelection::MAX_COUNT) identifiers. Also returns an
+    /// error if the store fails.
+    pub async fn revoke_many(&self, tokens: &[TokenId]) -> Result<BulkRevocation, LifecycleError> {
+        self.check_action(AuditAction::RevokeToken)?;
+        if tokens.len() > TokenSelection::MAX_COUNT {
+            return Err(LifecycleError::new(LifecycleErrorKind::TooManyTokens));
+        }
+        let (this, tokens) = (self.clone(), BTreeSet::from_iter(tokens.iter().copied()));
+        run_to_end(async move { this.revoke_each_of(&tokens).await }).await
+    }
+
+    async fn revoke_each_of(
+        &self,
+        tokens: &BTreeSet<TokenId>,
+    ) -> Result<BulkRevocation, LifecycleError> {
+        let now = self.now();
+        let mut selected = Vec::new();
+        for id in tokens {
+            match self.get(*id).await {
+                Ok(token) if self.is_revocable(&token, now) => {
+                    selected.push((token.id, token.digest));
+                }
+                Err(error) if error.kind() != LifecycleErrorKind::UnknownToken => {
+                    return Err(error);
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let mut query = from_newest(&TokenQuery::default());
+        self.authority.limits().narrow(&mut query.app);
+        self.revoke_in_steps(&selected, &query).await
+    }
+
+    /// Revokes those of these tokens that the query selects.
+    async fn revoke_in_steps(
+        &self,
+        selected: &[(TokenId, TokenDigest)],
+        query: &TokenQuery,
+    ) -> Result<BulkRevocation, LifecycleError> {
         let now = self.now();
         let (mut batch, mut revoked) = (None, 0);
         for step in selected.chunks(PageSize::MAX) {

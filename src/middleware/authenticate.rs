@@ -45,7 +45,7 @@ impl ApiTokenLayer {
     ///
     /// Returns the [`Refusal`] that the service would send, byte for byte.
     pub async fn authenticate(&self, request: &mut Parts) -> Result<AppPrincipal, Refusal> {
-        match self.policy.authenticate_any(request, insert).await? {
+        match self.policy.authenticate_any(request, insert, false).await? {
             Some(principal) => Ok(principal),
             None => Err(self.policy.refuse_missing(request.head())),
         }
@@ -54,7 +54,8 @@ impl ApiTokenLayer {
     /// Authenticates a request that may have no credential, and otherwise behaves like
     /// [`authenticate`](Self::authenticate).
     ///
-    /// Returns `None` for a request without a credential and, if the layer has
+    /// Returns `None` for a request without a credential, for one whose credential is
+    /// [passed on](Self::pass_unrecognized) and, if the layer has
     /// [`allow_preflight`](Self::allow_preflight), for every CORS preflight. Extractors and
     /// [`RequireScopeLayer`](crate::RequireScopeLayer) refuse such a request with this layer's
     /// challenge.
@@ -68,7 +69,7 @@ impl ApiTokenLayer {
     ) -> Result<Option<AppPrincipal>, Refusal> {
         let principal = match self.policy.passes_preflight(request) {
             true => None,
-            false => self.policy.authenticate_any(request, insert).await?,
+            false => self.policy.authenticate_any(request, insert, true).await?,
         };
         if principal.is_none() {
             self.policy.pass_anonymous(request);
@@ -92,7 +93,7 @@ impl ApiTokenLayer {
     ) -> Result<AppPrincipal, Refusal> {
         match self
             .policy
-            .authenticate_any(&mut Borrowed::from(request), pass)
+            .authenticate_any(&mut Borrowed::from(request), pass, false)
             .await?
         {
             Some(principal) => Ok(principal),
@@ -132,15 +133,20 @@ fn pass(principal: AppPrincipal, _: &mut Extensions) -> AppPrincipal {
 }
 
 impl Policy {
-    /// Authenticates a request. Returns `None` if it has no credential.
+    /// Authenticates a request. Returns `None` if it has no credential, or, if `may_pass`, one that is
+    /// [passed on](ApiTokenLayer::pass_unrecognized).
     async fn authenticate_any<H: Head>(
         &self,
         request: &mut H,
         keep: Keep,
+        may_pass: bool,
     ) -> Result<Option<AppPrincipal>, Refusal> {
         let rejection = match self.check(request, &keep) {
             Verdict::Admitted(principal) => return Ok(Some(principal)),
             Verdict::Anonymous => return Ok(None),
+            Verdict::Refused(rejection) if may_pass && self.passes(&rejection, request) => {
+                return Ok(None);
+            }
             Verdict::Refused(rejection) => rejection,
             Verdict::Pending(lookup) => {
                 let client = || self.client_address(request.head());

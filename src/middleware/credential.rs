@@ -36,9 +36,34 @@ impl CredentialSources {
         &self,
         fields: &'h mut F,
     ) -> Result<Option<Presented<'h>>, CredentialFault> {
+        self.extract_up_to::<MAX_PRESENTED_LEN, F>(fields)
+    }
+
+    /// Whether the only credential passes `is_recognized`. One that is longer than any token is read all
+    /// the same. Credentials that are joined, and those that cannot be read, count as recognized.
+    pub(super) fn is_recognized<F: Fields>(
+        &self,
+        fields: &mut F,
+        is_recognized: impl FnOnce(&[u8]) -> bool,
+    ) -> bool {
+        let is_word = |byte: &u8| byte.is_ascii_graphic() && *byte != b',';
+        match self.extract_up_to::<{ usize::MAX }, F>(fields) {
+            Ok(Some(Presented::Token(token))) => {
+                token.is_empty() || !token.iter().all(is_word) || is_recognized(token)
+            }
+            Ok(Some(Presented::Basic(password))) => is_recognized(&password),
+            Ok(None) | Err(_) => true,
+        }
+    }
+
+    #[inline]
+    fn extract_up_to<'h, const MAX: usize, F: Fields>(
+        &self,
+        fields: &'h mut F,
+    ) -> Result<Option<Presented<'h>>, CredentialFault> {
         let Some(name) = &self.api_key_header else {
             return match sole_field(fields, &AUTHORIZATION)? {
-                Some(value) => self.read_authorization(value),
+                Some(value) => self.read_authorization::<MAX>(value),
                 None => Ok(None),
             };
         };
@@ -47,12 +72,12 @@ impl CredentialSources {
         let headers = fields.map();
         let value = |name| Some(trim(headers.get(name)?.as_bytes()));
         let authorization = match value(&AUTHORIZATION) {
-            Some(value) => self.read_authorization(value)?,
+            Some(value) => self.read_authorization::<MAX>(value)?,
             None => None,
         };
         match (authorization, value(name)) {
             (Some(_), Some(_)) => Err(CredentialFault::TwoPlaces),
-            (None, Some(value)) => bounded(value).map(|key| Some(Presented::Token(key))),
+            (None, Some(value)) => bounded::<MAX>(value).map(|key| Some(Presented::Token(key))),
             (authorization, None) => Ok(authorization),
         }
     }
@@ -94,7 +119,7 @@ impl CredentialSources {
     }
 
     #[inline]
-    fn read_authorization<'h>(
+    fn read_authorization<'h, const MAX: usize>(
         &self,
         value: &'h [u8],
     ) -> Result<Option<Presented<'h>>, CredentialFault> {
@@ -104,15 +129,15 @@ impl CredentialSources {
         {
             // A shortcut for what almost every request carries; the general rules below give the
             // same result.
-            return bounded(value).map(|_| Some(Presented::Token(token)));
+            return bounded::<MAX>(value).map(|_| Some(Presented::Token(token)));
         }
         let end = value.iter().position(|byte| !is_tchar(*byte));
         let (scheme, rest) = value.split_at(end.unwrap_or(value.len()));
         if scheme.eq_ignore_ascii_case(b"Bearer") {
-            bounded(value)?;
+            bounded::<MAX>(value)?;
             after_spaces(rest).map(|token| Some(Presented::Token(token)))
         } else if self.basic && scheme.eq_ignore_ascii_case(b"Basic") {
-            bounded(value)?;
+            bounded::<MAX>(value)?;
             after_spaces(rest)
                 .map_err(|_| CredentialFault::Basic)
                 .and_then(read_basic)
@@ -204,8 +229,8 @@ fn trim(mut value: &[u8]) -> &[u8] {
     value
 }
 
-fn bounded(value: &[u8]) -> Result<&[u8], CredentialFault> {
-    if value.len() > MAX_PRESENTED_LEN {
+fn bounded<const MAX: usize>(value: &[u8]) -> Result<&[u8], CredentialFault> {
+    if value.len() > MAX {
         return Err(CredentialFault::TooLong);
     }
     Ok(value)

@@ -11,6 +11,10 @@ pub(super) enum Setting {
     #[error("invalid realm; use only visible ASCII characters and spaces")]
     Realm,
     #[error(
+        "credentials can only be passed on if tokens need a format; build `ApiTokens` without `any_format`, or the authenticator `with_format`"
+    )]
+    NoFormat,
+    #[error(
         "invalid header field for the client's address; use a list of addresses, such as `x-forwarded-for`"
     )]
     ForwardedHeader,

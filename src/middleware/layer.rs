@@ -34,6 +34,7 @@ impl ApiTokenLayer {
                 sources: CredentialSources::default(),
                 challenger: Arc::new(Challenger::observed_by(Arc::new(observer))),
                 optional: false,
+                passes_unrecognized: false,
                 preflight: false,
                 attributes_responses: false,
                 client_address: None,
@@ -66,6 +67,49 @@ impl ApiTokenLayer {
     #[must_use]
     pub fn optional(self) -> Self {
         self.change(|policy| policy.optional = true)
+    }
+
+    /// Passes requests on whose credential is not a token of yours, without a principal, so that users'
+    /// sessions, master keys and API tokens can be sent to the same routes. Defaults to refusing them.
+    ///
+    /// A credential is not a token of yours if it begins with none of the prefixes of your
+    /// [formats](crate::TokenFormat), whatever its length. One that begins like a token of yours, and is
+    /// not live, is refused as always. So are a request with several credentials, and a credential that
+    /// contains spaces or commas. A request without a credential is refused unless the layer is
+    /// [`optional`](Self::optional).
+    ///
+    /// **Requests that are passed on are not authenticated.** Put an authenticator inside of this layer
+    /// that refuses every request that has no [`AppPrincipal`](crate::AppPrincipal), unless it accepts the
+    /// credential itself, or one outside that has already accepted it, and let each handler require what
+    /// it needs. The [`AppPrincipal`](crate::AppPrincipal) extractor and
+    /// [`RequireScopeLayer`](crate::RequireScopeLayer) refuse such requests.
+    ///
+    /// [`authenticate`](Self::authenticate) and [`authenticate_head`](Self::authenticate_head) still refuse
+    /// these credentials. [`authenticate_optional`](Self::authenticate_optional) returns `None` for them.
+    ///
+    /// # Examples
+    ///
+    /// `examples/credentials` is a service with all three.
+    ///
+    /// ```
+    /// use tower_api_tokens::{ApiTokenLayer, ApiTokens, MemoryStore, TokenFormat};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme_live")?);
+    /// let layer = ApiTokenLayer::new(&tokens).pass_unrecognized()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the authenticator accepts tokens of any format, because every credential could
+    /// then be a token.
+    pub fn pass_unrecognized(self) -> Result<Self, LayerError> {
+        if !self.policy.authenticator.has_formats() {
+            return Err(LayerError(Setting::NoFormat));
+        }
+        Ok(self.change(|policy| policy.passes_unrecognized = true))
     }
 
     /// Lets CORS preflights through, without a principal: `OPTIONS` requests with `Origin` and

@@ -49,7 +49,9 @@
 //! 1. An existing [`AppPrincipal`](crate::AppPrincipal) in the extensions is removed.
 //! 2. A request without a credential is refused with 401, or passed on without a principal if the
 //!    layer is [optional](ApiTokenLayer::optional).
-//! 3. A malformed credential, or more than one, is refused with 400.
+//! 3. A malformed credential, or more than one, is refused with 400. With
+//!    [`ApiTokenLayer::pass_unrecognized`], a credential that is not a token of yours is passed on
+//!    without a principal.
 //! 4. A token that is not live is refused with 401. The response is the same for every reason.
 //! 5. If the token cannot be checked, the request is refused with 503. It is never admitted, and
 //!    the token is never called invalid.

@@ -28,6 +28,8 @@ pub(super) struct Policy {
     pub(super) sources: CredentialSources,
     pub(super) challenger: Arc<Challenger>,
     pub(super) optional: bool,
+    /// Whether credentials that are not tokens of ours are passed on.
+    pub(super) passes_unrecognized: bool,
     pub(super) preflight: bool,
     pub(super) attributes_responses: bool,
     pub(super) client_address: Option<Arc<ClientAddress>>,
@@ -213,6 +215,20 @@ impl Policy {
         self.preflight && is_preflight(request.head())
     }
 
+    /// Whether a refused request is passed on, because its credential is not a token of ours.
+    #[cold]
+    pub(super) fn passes<H: Head>(&self, rejection: &Rejection, request: &mut H) -> bool {
+        let kinds = [
+            RejectionKind::WrongFormat,
+            RejectionKind::MalformedCredential,
+        ];
+        self.passes_unrecognized
+            && kinds.contains(&rejection.kind())
+            && !self.sources.is_recognized(request.fields_mut(), |text| {
+                self.authenticator.recognizes(text)
+            })
+    }
+
     /// Lets a request through without a principal.
     pub(super) fn pass_anonymous<H: Head>(&self, request: &mut H) {
         self.sources.mark_sensitive(request.fields_mut());
@@ -264,6 +280,7 @@ impl fmt::Debug for Policy {
             .field("sources", &self.sources)
             .field("challenger", &self.challenger)
             .field("optional", &self.optional)
+            .field("passes_unrecognized", &self.passes_unrecognized)
             .field("preflight", &self.preflight)
             .field("attributes_responses", &self.attributes_responses)
             .field("client_address", &self.client_address.is_some())

@@ -12,6 +12,7 @@ use super::{
     head::Head,
     policy::{AdmitCached, Policy, Verdict},
 };
+use crate::rejection::Rejection;
 
 /// A service that authenticates requests with API tokens, made by
 /// [`ApiTokenLayer`](super::ApiTokenLayer).
@@ -58,6 +59,25 @@ impl<S: Clone> ApiTokenAuth<S> {
         ResponseFuture::refused(refusal)
     }
 
+    /// Passes a request on if its credential is not a token of ours. Kept out of `call`, which is inlined
+    /// into the service outside of it.
+    #[cold]
+    #[inline(never)]
+    fn pass_or_refuse<B>(
+        &mut self,
+        rejection: Rejection,
+        mut request: Request<B>,
+    ) -> ResponseFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        if self.policy.passes(&rejection, &mut request) {
+            return self.pass_anonymous(request);
+        }
+        let refusal = self.policy.refuse(rejection, request.head());
+        self.refuse(refusal)
+    }
+
     fn pass_anonymous<B>(&mut self, mut request: Request<B>) -> ResponseFuture<S, B>
     where
         S: Service<Request<B>>,
@@ -88,6 +108,9 @@ where
             Verdict::Admitted(shown) => ResponseFuture::calling(self.inner.call(request), shown),
             Verdict::Anonymous if policy.optional => self.pass_anonymous(request),
             Verdict::Anonymous => self.refuse(policy.refuse_missing(request.head())),
+            Verdict::Refused(rejection) if policy.passes_unrecognized => {
+                self.pass_or_refuse(rejection, request)
+            }
             Verdict::Refused(rejection) => self.refuse(policy.refuse(rejection, request.head())),
             Verdict::Pending(lookup) => {
                 self.release_ready();

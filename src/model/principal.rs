@@ -18,7 +18,7 @@ use crate::{
         record::TokenRecord,
         scope::{Scope, ScopeSet},
     },
-    token::{TokenFormat, TokenId},
+    token::{TokenDigest, TokenFormat, TokenId},
 };
 
 /// The app that a request is attributed to, and the token that it used.
@@ -31,6 +31,8 @@ pub struct AppPrincipal {
     pub(crate) app_id: AppId,
     pub(crate) app_name: CompactString,
     pub(crate) token_id: TokenId,
+    /// Lets the token be checked again without its text.
+    pub(crate) digest: TokenDigest,
     pub(crate) token_name: CompactString,
     pub(crate) scopes: ScopeSet,
     pub(crate) expires_at: Expiry,
@@ -50,6 +52,7 @@ impl AppPrincipal {
             app_id: token.app.id,
             app_name: CompactString::new(&token.app.name),
             token_id: token.id,
+            digest: token.digest,
             token_name: CompactString::new(&token.name),
             scopes: token.scopes.clone(),
             expires_at: Expiry::of(token.expires_at),
@@ -113,7 +116,7 @@ impl AppPrincipal {
     /// Returns when the token expires; `None` means never.
     ///
     /// A long response, a stream or a WebSocket outlives the check at its start. End it at this
-    /// time.
+    /// time, or check the token again with [`Authenticator::recheck`](crate::Authenticator::recheck).
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at.get()

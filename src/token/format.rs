@@ -120,7 +120,8 @@ impl TokenFormat {
     /// Returns a regular expression that finds tokens of this format, for a secret scanner.
     ///
     /// It only uses character classes and a repetition count, so every engine supports it. Use
-    /// [`accepts`](Self::accepts) to check the checksum of a match.
+    /// [`accepts`](Self::accepts) to check the checksum of a match. In Rust, use
+    /// [`find_in`](Self::find_in) instead, which does both.
     ///
     /// # Examples
     ///
@@ -176,8 +177,19 @@ impl TokenFormat {
     /// Whether a text has this prefix and the right length. Cheap, so it is checked first.
     #[inline]
     pub(crate) fn resembles(&self, presented: &[u8]) -> bool {
-        presented.len() == self.prefix.len() + 1 + SECRET_LEN + CHECKSUM_LEN
-            && presented.starts_with(self.prefix.as_bytes())
+        presented.len() == self.token_len() && presented.starts_with(self.prefix.as_bytes())
+    }
+
+    /// The length of a token of this format.
+    #[inline]
+    pub(super) fn token_len(&self) -> usize {
+        self.prefix.len() + 1 + SECRET_LEN + CHECKSUM_LEN
+    }
+
+    /// Whether a text begins like a token of this format.
+    pub(crate) fn has_prefix(&self, presented: &[u8]) -> bool {
+        let rest = presented.strip_prefix(self.prefix.as_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b"_"))
     }
 
     /// Whether a mask is that of a token of this format.

@@ -5,6 +5,7 @@ mod format;
 mod grammar;
 mod id;
 mod mask;
+mod scan;
 mod secret;
 
 pub use digest::{DigestError, TokenDigest};

@@ -6,6 +6,7 @@ mod flights;
 mod floods;
 mod followers;
 mod following;
+mod recheck;
 mod staleness;
 mod stalls;
 mod support;

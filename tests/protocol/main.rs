@@ -16,6 +16,7 @@ mod inner;
 mod modes;
 mod outside;
 mod parsing;
+mod passing;
 mod places;
 mod properties;
 mod refusals;

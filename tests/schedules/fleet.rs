@@ -4,8 +4,8 @@ use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use tower_api_tokens::{
     ApiTokens, AppEdit, AppId, AppPrincipal, AppRecord, Clock, Follower, IssuedToken, MaskedToken,
-    MetadataPatch, Mutation, NewToken, Op, RejectionKind, SystemEntropy, TokenDigest, TokenFormat,
-    TokenId, TokenRecord, TokenRegistry, TokenStatus,
+    MetadataPatch, Mutation, NewToken, Op, Rejection, RejectionKind, SystemEntropy, TokenDigest,
+    TokenFormat, TokenId, TokenRecord, TokenRegistry, TokenStatus,
     testing::{Fixture, ManualClock},
 };
 
@@ -30,6 +30,8 @@ struct Issued {
     text: String,
     id: TokenId,
     app: AppId,
+    /// What a connection has that was opened with the token.
+    principal: AppPrincipal,
     changed_at: Duration,
 }
 
@@ -233,14 +235,32 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         record.filter(|token| token.status(self.clock.now()) == TokenStatus::Live)
     }
 
-    /// Compares the node's result for a token with the store's. They must agree, or, unless
-    /// `exactly`, differ only if the token changed within the bound.
+    /// Compares the node's results for a token and for a connection that was opened with it with the
+    /// store's. They must agree, or, unless `exactly`, differ only if the token changed within the bound.
     async fn check(&self, node: usize, token: usize, exactly: bool) {
+        let issued = &self.issued[token];
+        let authenticator = self.nodes[node].tokens.authenticator();
+        // Each comes first for half of the tokens.
+        let is_first = token.is_multiple_of(2);
+        for is_connection in [is_first, !is_first] {
+            let verdict = match is_connection {
+                true => authenticator.recheck(&issued.principal).await,
+                false => authenticator.authenticate(issued.text.as_bytes()).await,
+            };
+            self.check_verdict(node, token, verdict, exactly).await;
+        }
+    }
+
+    async fn check_verdict(
+        &self,
+        node: usize,
+        token: usize,
+        verdict: Result<AppPrincipal, Rejection>,
+        exactly: bool,
+    ) {
         let issued = &self.issued[token];
         let record = self.live_record(issued).await;
         let is_live = record.is_some();
-        let authenticator = self.nodes[node].tokens.authenticator();
-        let verdict = authenticator.authenticate(issued.text.as_bytes()).await;
         if let (true, Some(record), Ok(principal)) = (exactly, &record, &verdict) {
             let expected = AppPrincipal::of(record).with_format(&format());
             assert_eq!(*principal, expected);
@@ -257,14 +277,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
             self.nodes[node].tokens.authenticator().stats(),
         );
         assert!(
-            !matches!(
-                verdict,
-                Some(
-                    RejectionKind::StoreFailure
-                        | RejectionKind::StoreTimeout
-                        | RejectionKind::Overload
-                )
-            ),
+            !verdict.is_some_and(RejectionKind::is_unavailable),
             "the store answers, and node {node} has {verdict:?}"
         );
     }
@@ -353,6 +366,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
             text: issued.token().expose().to_owned(),
             id: record.id,
             app: record.app.id,
+            principal: AppPrincipal::of(record),
             changed_at: self.clock.monotonic(),
         });
     }
@@ -376,6 +390,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
                 text: token.expose().to_owned(),
                 id: record.id,
                 app: app.id,
+                principal: AppPrincipal::of(&record),
                 changed_at: self.clock.monotonic(),
             });
             records.push(record);

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    middleware::{Next, from_fn_with_state, map_response},
+    middleware::{Next, from_fn_with_state},
     response::Response,
 };
 use http::{
@@ -14,6 +14,7 @@ use http::{
     header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS},
     request::Parts,
 };
+use tower::util::MapResponseLayer;
 
 use super::{
     cross_site::CrossSite,
@@ -56,7 +57,7 @@ impl Gate {
         router
             .layer(from_fn_with_state(gate.clone(), authenticate))
             .layer(from_fn_with_state(gate, reject_cross_site))
-            .layer(map_response(set_no_store))
+            .layer(MapResponseLayer::new(set_no_store))
     }
 }
 
@@ -92,7 +93,7 @@ async fn authenticate(
 }
 
 /// Disables caching and content sniffing.
-pub(super) async fn set_no_store(mut response: Response) -> Response {
+pub(super) fn set_no_store(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

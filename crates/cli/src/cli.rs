@@ -179,7 +179,7 @@ fn print_help(help: &clap::Error) -> ExitCode {
 }
 
 /// Options whose values are never secret. Error messages repeat them so that users can fix them.
-const SHOWN: [&str; 1] = ["--listen"];
+const SHOWN: [&str; 3] = ["--listen", "--listen-tls", "--operations-listen"];
 
 /// Hides arguments in the text that may be secret. Returns `None` if it contains none.
 fn without_secrets(text: &str, typed: impl Iterator<Item = OsString>) -> Option<String> {

@@ -203,9 +203,13 @@ impl Failure {
         self
     }
 
-    /// Returns the message with its causes.
-    pub(crate) fn text(&self) -> String {
-        let mut text = self.message.clone();
+    /// Prints the failure to standard error, with the origins of the options that it names, and returns its exit code. It is not a failure if the
+    /// reader of the output stops early, as `head` does.
+    pub(crate) fn report(&self, origins: &Origins) -> ExitCode {
+        if self.output == Some(io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        let mut text = format!("error: {}", self.message);
         let mut cause = self.source.as_deref().map(|source| source as &dyn Error);
         while let Some(error) = cause {
             let message = error.to_string();
@@ -219,16 +223,7 @@ impl Failure {
             }
             cause = error.source();
         }
-        text
-    }
-
-    /// Prints the failure to standard error, with the origins of the options that it names, and returns its exit code. It is not a failure if the
-    /// reader of the output stops early, as `head` does.
-    pub(crate) fn report(&self, origins: &Origins) -> ExitCode {
-        if self.output == Some(io::ErrorKind::BrokenPipe) {
-            return ExitCode::SUCCESS;
-        }
-        note(&origins.name(&format!("error: {}", self.text())));
+        note(&origins.name(&text));
         if let Some(advice) = &self.advice {
             note(&origins.name(advice));
         }

@@ -32,6 +32,11 @@ impl Formats {
         self.formats.first()
     }
 
+    /// Returns all formats.
+    pub(crate) fn all(self) -> Vec<TokenFormat> {
+        self.formats
+    }
+
     /// Adds the limits, and the formats besides the first.
     pub(crate) fn configure(self, mut tokens: ApiTokensBuilder) -> ApiTokensBuilder {
         for format in self.formats.into_iter().skip(1) {

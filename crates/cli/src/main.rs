@@ -112,6 +112,7 @@ async fn run(mut cli: Cli) -> Result<(), Failure> {
             let context = Context {
                 backend: &session,
                 json,
+                options: &cli.options,
             };
             let done = run_with(cli.command, &context).await;
             if !matches!(purpose, Purpose::Serve { .. }) {
@@ -126,6 +127,7 @@ async fn run(mut cli: Cli) -> Result<(), Failure> {
             let context = Context {
                 backend: &server,
                 json,
+                options: &cli.options,
             };
             run_with(cli.command, &context).await
         }

@@ -160,7 +160,7 @@ impl Options {
                 "API_TOKENS_STORE and API_TOKENS_STORE_FILE are both set: unset one, or pass `--store` or `--store-file`",
             )),
             _ => {
-                let url = private_file::read(&file, "the URL of the store")?;
+                let url = private_file::read(&file, "URL of the store")?;
                 if url.is_empty() {
                     return Err(Failure::usage(format!(
                         "`{}` is empty: expected one line with the URL of the store",

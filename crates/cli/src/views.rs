@@ -67,8 +67,8 @@ impl ShownToken<'_> {
             ("token", token.masked.clone()),
             ("app", format!("{} ({})", token.app_name, token.app_id)),
             ("scopes", self.scopes()),
-            ("status", status_words(&token.status)),
-            ("last used", time_or(token.last_used_at, "never")),
+            ("status", self.status()),
+            ("last used", self.last_used()),
             ("uses", grouped(token.uses)),
             ("expires", time_or(token.expires_at, "never")),
             ("created", Time(token.created_at).to_string()),
@@ -107,11 +107,19 @@ impl ShownToken<'_> {
     }
 
     /// The mask, and the label of the format.
-    fn mask(&self) -> String {
+    pub(crate) fn mask(&self) -> String {
         match self.label() {
             Some(label) => format!("{} ({label})", self.0.masked),
             None => self.0.masked.clone(),
         }
+    }
+
+    pub(crate) fn status(&self) -> String {
+        status_words(&self.0.status)
+    }
+
+    pub(crate) fn last_used(&self) -> String {
+        time_or(self.0.last_used_at, "never")
     }
 
     fn scopes(&self) -> String {
@@ -149,8 +157,8 @@ impl Listed for ShownToken<'_> {
             self.mask(),
             token.app_name.clone(),
             self.scopes(),
-            status_words(&token.status),
-            time_or(token.last_used_at, "never"),
+            self.status(),
+            self.last_used(),
             time_or(token.expires_at, "never"),
             Time(token.created_at).to_string(),
         ]

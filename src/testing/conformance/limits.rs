@@ -121,6 +121,7 @@ fn changes(tokens: &ApiTokens, on: Named) -> Vec<(&'static str, Call<'_>)> {
         rotate(on.token, Duration::from_secs(60));
         revoke(on.token);
         revoke_selected(&selected());
+        revoke_many(&[on.token]);
         import(&{ on.app }, imported());
         create_app("created");
         create_app_with_id(on.app, "created");
@@ -137,7 +138,7 @@ fn changes(tokens: &ApiTokens, on: Named) -> Vec<(&'static str, Call<'_>)> {
 }
 
 /// How many of the [`changes`] an actor who is limited to an app may make there.
-const PERMITTED: usize = 8;
+const PERMITTED: usize = 9;
 
 /// The methods of [`ApiTokens`] that read records, all of which [`reads`] calls.
 #[cfg(test)]

@@ -1,16 +1,20 @@
-//! The revocation of many tokens: counted first, then confirmed.
+//! The revocation of many tokens: those that filters select, counted first and then confirmed, or those
+//! with given identifiers.
 
 use axum::{
     Extension, Json, Router,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
-use serde::{Deserialize, Serialize};
-use tower_api_tokens::TokenSelection;
-use utoipa::{OpenApi, ToSchema};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use tower_api_tokens::{PageSize, TokenId, TokenSelection};
+use utoipa::{
+    OpenApi, PartialSchema, ToSchema,
+    openapi::{ArrayBuilder, RefOr, Schema},
+};
 
 use super::{
-    extract::{Body, Params},
+    extract::{Body, NoParams, Params},
     fields::TokenIdText,
     params::SelectionParams,
     values::SelectedCount,
@@ -20,11 +24,13 @@ use crate::{operations::Operator, problem::Problem, view::RevocationView};
 /// Creates the routes of the handlers below. The paths must match their OpenAPI descriptions.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let revocation = get(select_tokens).post(revoke_tokens);
-    Router::new().route("/tokens/revocation", revocation)
+    Router::new()
+        .route("/tokens/revocation", revocation)
+        .route("/tokens/revoke", post(revoke_listed))
 }
 
 #[derive(OpenApi)]
-#[openapi(paths(select_tokens, revoke_tokens))]
+#[openapi(paths(select_tokens, revoke_tokens, revoke_listed))]
 pub(super) struct Paths;
 
 /// The tokens that filters select.
@@ -49,6 +55,43 @@ pub(super) struct RevokeTokens {
     #[schema(inline)]
     newest: TokenIdText,
 }
+
+/// The tokens to revoke.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RevokeListedTokens)]
+pub(super) struct RevokeListed {
+    #[schema(inline)]
+    token_ids: TokenIds,
+}
+
+/// The identifiers of tokens: as many as one transaction revokes.
+struct TokenIds(Vec<TokenId>);
+
+impl<'de> Deserialize<'de> for TokenIds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let ids = Vec::<TokenIdText>::deserialize(deserializer)?;
+        match ids.len() {
+            1..=PageSize::MAX => Ok(Self(ids.into_iter().map(|id| id.0).collect())),
+            _ => Err(D::Error::custom(
+                "expected 1 to 1,000 identifiers of tokens",
+            )),
+        }
+    }
+}
+
+impl PartialSchema for TokenIds {
+    fn schema() -> RefOr<Schema> {
+        ArrayBuilder::new()
+            .items(TokenIdText::schema())
+            .description(Some("The identifiers of the tokens."))
+            .min_items(Some(1))
+            .max_items(Some(PageSize::MAX))
+            .into()
+    }
+}
+
+impl ToSchema for TokenIds {}
 
 /// Count the tokens that a revocation would include.
 ///
@@ -98,5 +141,22 @@ pub(super) async fn revoke_tokens(
     let count = usize::try_from(count).unwrap_or(TokenSelection::MAX_COUNT);
     let selection = TokenSelection::new(query, newest, count);
     let revocation = operator.revoke_selected(&selection).await?;
+    Ok(Json(RevocationView::from(&revocation)).into_response())
+}
+
+/// Revoke the tokens with these identifiers.
+///
+/// Tokens that do not exist, have expired or were revoked before are left out, and so is the token of the
+/// caller. To continue after an error, send the request again.
+#[utoipa::path(
+    post, path = "/tokens/revoke", tag = "tokens", request_body = RevokeListed,
+    responses((status = OK, description = "The tokens were revoked.", body = RevocationView))
+)]
+pub(super) async fn revoke_listed(
+    Extension(operator): Extension<Operator>,
+    NoParams: NoParams,
+    Body(body): Body<RevokeListed>,
+) -> Result<Response, Problem> {
+    let revocation = operator.revoke_many(&body.token_ids.0).await?;
     Ok(Json(RevocationView::from(&revocation)).into_response())
 }

@@ -11,12 +11,12 @@ use axum::{
     Extension, Router,
     body::Body,
     extract::{Request, State},
-    middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
 };
 use http::{StatusCode, header::AUTHORIZATION, request::Parts};
 use serde::Deserialize;
+use tower::util::MapResponseLayer;
 
 use super::{
     message::Message,
@@ -35,7 +35,7 @@ pub(super) fn router(gate: Gate, settings: Settings) -> Router {
     Router::new()
         .route("/sign-in", get(sign_in))
         .route("/sign-out", get(sign_out))
-        .layer(map_response(set_no_store))
+        .layer(MapResponseLayer::new(set_no_store))
         .layer(Extension(Arc::new(gate)))
         .with_state(settings)
 }

@@ -1,9 +1,11 @@
 //! The forms of the endpoints.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, error::Error, net::IpAddr};
 
-use axum::{body::Bytes, extract::FromRequest, extract::Request};
-use http::StatusCode;
+use axum::body::{Body, to_bytes};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body_util::LengthLimitError;
 
 use super::error::OAuthError;
 use crate::media_type::is_one_of;
@@ -11,29 +13,31 @@ use crate::media_type::is_one_of;
 /// A form. Parameters that no one reads are ignored.
 pub(super) struct Form(Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Form {
-    type Rejection = OAuthError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, OAuthError> {
-        if !is_one_of(&["application/x-www-form-urlencoded"], request.headers()) {
+impl Form {
+    /// Reads a form of at most this many bytes.
+    pub(super) async fn read(
+        headers: &HeaderMap,
+        body: Body,
+        max: usize,
+    ) -> Result<Self, OAuthError> {
+        if !is_one_of(&["application/x-www-form-urlencoded"], headers) {
             return Err(OAuthError::invalid(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "The body must be a form. Send Content-Type: application/x-www-form-urlencoded.",
             ));
         }
-        let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => OAuthError::invalid(
+        match to_bytes(body, max).await {
+            Ok(body) => Ok(Self(body)),
+            Err(error) if is_too_long(&error) => Err(OAuthError::invalid(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "The form is too long. Send only the token.",
-            ),
-            _ => OAuthError::invalid_request("The body is incomplete. Send it again."),
-        })?;
-        Ok(Self(body))
+            )),
+            Err(_) => Err(OAuthError::invalid_request(
+                "The body is incomplete. Send it again.",
+            )),
+        }
     }
-}
 
-impl Form {
     /// Returns the token.
     pub(super) fn token(&self) -> Result<Cow<'_, str>, OAuthError> {
         self.parameter("token", "The parameter token is repeated. Send it once.")?
@@ -70,4 +74,10 @@ impl Form {
             None => Ok(value.filter(|value| !value.is_empty())),
         }
     }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    error
+        .source()
+        .is_some_and(|source| source.is::<LengthLimitError>())
 }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest, Request, State},
+    body::{Body, Bytes},
+    extract::{Request, State},
     response::{IntoResponse, Response},
     routing::post,
 };
-use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts};
 use jiff::Timestamp;
 use serde::Serialize;
-use tower_api_tokens::{Authenticator, LiveToken, RejectionKind, RequireScopeLayer, ScopeSet};
+use tower_api_tokens::{Authenticator, LiveToken, RequireScopeLayer, ScopeSet};
 
 use super::{OAuthEndpoints, error::OAuthError, form::Form};
 
@@ -38,7 +38,6 @@ pub(super) fn router(endpoints: &OAuthEndpoints) -> Router {
     };
     Router::new()
         .route("/introspect", post(introspect))
-        .layer(DefaultBodyLimit::max(MAX_FORM))
         .with_state(Arc::new(introspection))
 }
 
@@ -46,20 +45,19 @@ async fn introspect(
     State(introspection): State<Arc<Introspection>>,
     request: Request,
 ) -> Result<Response, Response> {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     // Before the body is read, so that nobody else can make the server read one.
-    introspection.authenticate(&mut parts).await?;
-    let request = Request::from_parts(parts, body);
-    let answer = introspection.answer(request).await;
+    introspection.authenticate(&parts).await?;
+    let answer = introspection.answer(&parts.headers, body).await;
     answer.map_err(IntoResponse::into_response)
 }
 
 impl Introspection {
     /// Checks that the caller may introspect tokens.
-    async fn authenticate(&self, request: &mut Parts) -> Result<(), Response> {
-        let principal = self.endpoints.layer.authenticate(request).await;
+    async fn authenticate(&self, request: &Parts) -> Result<(), Response> {
+        let principal = self.endpoints.layer.authenticate_head(request.into()).await;
         let principal = principal.map_err(IntoResponse::into_response)?;
-        let allowed = self.required.check(&principal, (&*request).into());
+        let allowed = self.required.check(&principal, request.into());
         allowed.map_err(IntoResponse::into_response)?;
         let apps = self.endpoints.introspected_by.as_ref();
         match apps.is_none_or(|apps| apps.contains(principal.app_id())) {
@@ -68,8 +66,8 @@ impl Introspection {
         }
     }
 
-    async fn answer(&self, request: Request) -> Result<Response, OAuthError> {
-        let form = Form::from_request(request, &()).await?;
+    async fn answer(&self, headers: &HeaderMap, body: Body) -> Result<Response, OAuthError> {
+        let form = Form::read(headers, body, MAX_FORM).await?;
         let (token, client) = (form.token()?, form.client_ip()?);
         let verdict = self
             .authenticator
@@ -77,12 +75,10 @@ impl Introspection {
             .await;
         let body = match verdict {
             Ok(live) => describe(&live)?,
-            Err(rejection) => match rejection.kind() {
-                RejectionKind::StoreFailure
-                | RejectionKind::StoreTimeout
-                | RejectionKind::Overload => return Err(OAuthError::UNAVAILABLE),
-                _ => Bytes::from_static(INACTIVE),
-            },
+            Err(rejection) if rejection.kind().is_unavailable() => {
+                return Err(OAuthError::UNAVAILABLE);
+            }
+            Err(_) => Bytes::from_static(INACTIVE),
         };
         let json = [(CONTENT_TYPE, "application/json")];
         Ok((StatusCode::OK, json, body).into_response())

@@ -7,7 +7,8 @@ mod revocation;
 
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
-use axum::{Router, middleware::map_response};
+use axum::Router;
+use tower::util::MapResponseLayer;
 use tower_api_tokens::{ApiTokenLayer, AppId, LayerError, RequestHead};
 
 use crate::{gate::set_no_store, operations::Operations};
@@ -115,7 +116,7 @@ impl OAuthEndpoints {
         if self.has_revocation {
             router = router.merge(revocation::router(&self.operations));
         }
-        router.layer(map_response(set_no_store))
+        router.layer(MapResponseLayer::new(set_no_store))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{Request, State},
     routing::post,
 };
 use http::StatusCode;
@@ -35,14 +35,15 @@ pub(super) fn router(operations: &Operations) -> Router {
     };
     Router::new()
         .route("/revoke", post(revoke))
-        .layer(DefaultBodyLimit::max(MAX_FORM))
         .with_state(Arc::new(revocation))
 }
 
 async fn revoke(
     State(revocation): State<Arc<Revocation>>,
-    form: Form,
+    request: Request,
 ) -> Result<StatusCode, OAuthError> {
+    let (request, body) = request.into_parts();
+    let form = Form::read(&request.headers, body, MAX_FORM).await?;
     let token = form.token()?;
     let _permit = revocation
         .permits

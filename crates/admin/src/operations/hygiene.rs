@@ -1,6 +1,6 @@
 use tower_api_tokens::{
-    AppId, AuditAction, BulkRevocation, Maintenance, MaintenanceReport, Report, TokenQuery,
-    TokenSelection,
+    AppId, AuditAction, BulkRevocation, Maintenance, MaintenanceReport, Report, TokenId,
+    TokenQuery, TokenSelection,
 };
 
 use super::{
@@ -52,6 +52,21 @@ impl Operator {
             Ok(tokens.revoke_selected(&selection).await?)
         })
         .await
+    }
+
+    /// Revokes the tokens with these identifiers, except the one that the actor signed in with. Each has an
+    /// event in the audit log. See
+    /// [`ApiTokens::revoke_many`](tower_api_tokens::ApiTokens::revoke_many).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there are more than [`TokenSelection::MAX_COUNT`] identifiers, or the store
+    /// fails.
+    pub async fn revoke_many(&self, ids: &[TokenId]) -> Result<BulkRevocation, OperationError> {
+        let (tokens, ids) = (self.tokens().clone(), ids.to_vec());
+        let intent = Intent::new(AuditAction::RevokeToken);
+        self.change(intent, async move { Ok(tokens.revoke_many(&ids).await?) })
+            .await
     }
 
     /// Counts the records that [`maintain`](Self::maintain) would remove now, up to 10,000 of each kind.

@@ -21,7 +21,7 @@ pub(crate) use document::{
 };
 pub(crate) use policy::Rules;
 
-use crate::{failure::Failure, session::Session, time::Expiry};
+use crate::{failure::Failure, options::Options, session::Session, time::Expiry};
 
 /// The records of a listing, in its order.
 pub(crate) type Records<'a, T> = BoxStream<'a, Result<Document<T>, Failure>>;
@@ -48,11 +48,31 @@ pub(crate) struct TokenFilter {
     pub(crate) format: Option<String>,
 }
 
+/// The result of a search for a token by its text.
+pub(crate) enum FoundToken {
+    Record(Box<Document<Token>>),
+    /// No token has this text.
+    Unknown,
+    /// The text has none of the accepted formats.
+    OtherFormat(Failure),
+}
+
+impl From<Option<Document<Token>>> for FoundToken {
+    fn from(record: Option<Document<Token>>) -> Self {
+        record.map_or(Self::Unknown, |record| Self::Record(Box::new(record)))
+    }
+}
+
 /// Events in the order in which they were committed, each with its position.
 pub(crate) struct EventsInOrder {
     pub(crate) events: Vec<Document<Event>>,
     /// The position to continue from.
     pub(crate) position: EventPosition,
+}
+
+/// Whether a text is not that of a token of an accepted format.
+fn is_other_format(kind: OperationErrorKind) -> bool {
+    kind == OperationErrorKind::Lifecycle(LifecycleErrorKind::ForeignFormat)
 }
 
 /// Whether a token was not issued because of its format, so that another `--format` is needed.
@@ -98,8 +118,8 @@ pub(crate) trait Backend: Send + Sync {
 
     async fn token(&self, id: TokenId) -> Result<Document<Token>, Failure>;
 
-    /// Returns the record of the token with this text.
-    async fn find_token(&self, text: &str) -> Result<Option<Document<Token>>, Failure>;
+    /// Searches for the token with this text.
+    async fn find_token(&self, text: &str) -> Result<FoundToken, Failure>;
 
     fn tokens(&self, filter: TokenFilter) -> Result<Records<'_, Token>, Failure>;
 
@@ -135,6 +155,12 @@ pub(crate) trait Backend: Send + Sync {
         count: usize,
     ) -> Result<Document<Revocation>, Failure>;
 
+    /// Revokes the active tokens of these, at most 1,000, except for the one that the backend itself uses.
+    async fn revoke_many(&self, ids: &[TokenId]) -> Result<Document<Revocation>, Failure>;
+
+    /// Revokes the token that the backend itself uses, which needs no other right.
+    async fn revoke_own(&self) -> Result<(), Failure>;
+
     async fn policy(&self) -> Result<Document<Rules>, Failure>;
 
     async fn set_policy(
@@ -159,6 +185,7 @@ pub(crate) struct Context<'a> {
     pub(crate) backend: &'a dyn Backend,
     /// Print JSON.
     pub(crate) json: bool,
+    pub(crate) options: &'a Options,
 }
 
 impl Context<'_> {

@@ -16,8 +16,8 @@ use tower_api_tokens_admin::view::{
 use zeroize::Zeroizing;
 
 use super::{
-    App, Backend, Document, Event, EventsInOrder, IssuedDocument, NewToken, Records, Report,
-    Revocation, Rules, Selection, Token, TokenFilter, is_about_format,
+    App, Backend, Document, Event, EventsInOrder, FoundToken, IssuedDocument, NewToken, Records,
+    Report, Revocation, Rules, Selection, Token, TokenFilter, is_about_format, is_other_format,
 };
 use crate::{failure::Failure, session::Session};
 
@@ -72,9 +72,15 @@ impl Backend for Session {
         self.document(&self.tokens.get(id).await?)
     }
 
-    async fn find_token(&self, text: &str) -> Result<Option<Document<Token>>, Failure> {
-        let found = self.operator.find_token(text).await?;
-        found.map(|token| self.document(&token)).transpose()
+    async fn find_token(&self, text: &str) -> Result<FoundToken, Failure> {
+        match self.operator.find_token(text).await {
+            Ok(Some(token)) => Ok(Some(self.document(&token)?).into()),
+            Ok(None) => Ok(FoundToken::Unknown),
+            Err(error) if is_other_format(error.kind()) => {
+                Ok(FoundToken::OtherFormat(error.into()))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn tokens(&self, filter: TokenFilter) -> Result<Records<'_, Token>, Failure> {
@@ -156,6 +162,17 @@ impl Backend for Session {
         let selection = TokenSelection::new(self.query(filter)?, newest, count);
         let revocation = self.operator.revoke_selected(&selection).await?;
         document(&RevocationView::from(&revocation))
+    }
+
+    async fn revoke_many(&self, ids: &[TokenId]) -> Result<Document<Revocation>, Failure> {
+        let revocation = self.operator.revoke_many(ids).await?;
+        document(&RevocationView::from(&revocation))
+    }
+
+    async fn revoke_own(&self) -> Result<(), Failure> {
+        Err(Failure::usage(
+            "`--own` revokes the token that is sent to a server: pass `--server` instead of a store",
+        ))
     }
 
     async fn policy(&self) -> Result<Document<Rules>, Failure> {

@@ -58,8 +58,8 @@ impl File {
             Failure::usage(format!("{}: {}", place(path, &text, at), error.message()))
         })?;
         if table.get_ref().values().any(holds_secret) {
-            private_file::check(path, &metadata).map_err(|failure| {
-                failure.advising("The file holds a URL with a password. You can also put the URL into a file of its own, and set `store-file` to its path.")
+            private_file::check(path, &metadata, "password").map_err(|message| {
+                Failure::usage(message).advising("The file holds a URL with a password. You can also put the URL into a file of its own, and set `store-file` to its path.")
             })?;
         }
         let settings = settings();

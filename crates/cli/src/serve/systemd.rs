@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io,
     os::{
         linux::net::SocketAddrExt,
@@ -28,8 +28,17 @@ pub(super) fn stopping() {
     notify("STOPPING=1");
 }
 
+/// Whether systemd waits for the state of the service.
+pub(super) fn is_used() -> bool {
+    socket().is_some()
+}
+
+fn socket() -> Option<OsString> {
+    env::var_os(VARIABLE).filter(|socket| !socket.is_empty())
+}
+
 fn notify(state: &str) {
-    let Some(socket) = env::var_os(VARIABLE).filter(|socket| !socket.is_empty()) else {
+    let Some(socket) = socket() else {
         return;
     };
     if let Err(error) = send(&socket, state) {

@@ -19,7 +19,7 @@ pub(super) struct Filters {
     #[arg(long)]
     id: Option<TokenId>,
     /// Only tokens of this app, by its identifier or name
-    #[arg(long)]
+    #[arg(long, visible_alias = "of-app")]
     app: Option<String>,
     /// Only tokens with this status
     #[arg(long, value_parser = statuses())]
@@ -38,7 +38,7 @@ pub(super) struct Filters {
     created_by: Option<String>,
     /// Only tokens that were created before this time: how long ago, like `90d`, or a date or time, like
     /// `2026-01-31` (UTC)
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", visible_alias = "issued-before")]
     created_before: Option<Past>,
     /// Only tokens that expire before this time: a duration from now, like `14d`, or a date or time, like
     /// `2027-01-31` (UTC)

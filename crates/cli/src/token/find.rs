@@ -3,7 +3,11 @@
 use clap::Args;
 
 use super::print::print;
-use crate::{backend::Context, failure::Failure, presented};
+use crate::{
+    backend::{Context, FoundToken},
+    failure::Failure,
+    presented,
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -17,8 +21,9 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     // No format has other characters, so the error is the same as for any other wrong text.
     let text = str::from_utf8(&token).unwrap_or_default();
     match context.backend.find_token(text).await? {
-        Some(token) => print(context, &token),
-        None => Err(Failure::not_found(
+        FoundToken::Record(token) => print(context, &token),
+        FoundToken::OtherFormat(failure) => Err(failure),
+        FoundToken::Unknown => Err(Failure::not_found(
             "no token has this text; its record may have been purged",
         )),
     }

@@ -4,6 +4,7 @@ mod edit;
 mod filter;
 mod find;
 mod issue;
+mod leak;
 mod list;
 mod print;
 mod purge;
@@ -54,7 +55,7 @@ pub(crate) enum Command {
     /// Issue a successor for a token and print it to standard output; the old token keeps working
     /// for a while
     Rotate(rotate::Arguments),
-    /// Revoke a token permanently
+    /// Revoke a token permanently, or many: those that match filters, or that leaked
     Revoke(revoke::Arguments),
     /// Delete the records of tokens that expired or were revoked long ago
     Purge(purge::Arguments),

@@ -1,9 +1,12 @@
-//! `token revoke`: revokes a token, or all tokens that filters select.
+//! `token revoke`: revokes a token, all tokens that filters select, those that leaked, or the own token.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use serde_json::json;
 use tower_api_tokens::TokenId;
 
-use super::{filter::Filters, print::print};
+use super::{filter::Filters, leak, print::print};
 use crate::{
     backend::Context,
     failure::Failure,
@@ -19,20 +22,44 @@ pub(crate) struct Arguments {
     /// Identifier of the token. Without it, all tokens that match the filters are revoked
     #[arg(value_name = "ID")]
     token: Option<TokenId>,
+    /// Revoke the live tokens that are found in this file or directory, or in standard input if it is `-`.
+    /// They are recognized by the prefixes given to `--prefix`, so tokens imported from other systems are
+    /// not found. Repeat the option for several
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(super) leaked: Vec<PathBuf>,
+    /// Revoke the token that is sent to `--server`. This needs no scope
+    #[arg(long, conflicts_with = "dry_run")]
+    own: bool,
+    /// Show what would be revoked, and revoke nothing. With `--leaked`, the exit code is 4 if there are
+    /// live tokens
+    #[arg(long)]
+    pub(super) dry_run: bool,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
-    confirmation: Confirmation,
+    pub(super) confirmation: Confirmation,
 }
 
 pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<(), Failure> {
-    match (arguments.token, arguments.filters.is_empty()) {
-        (Some(id), true) => revoke_one(id, &arguments.confirmation, context).await,
-        (None, false) => revoke_selected(arguments, context).await,
-        (Some(_), false) => Err(Failure::usage(
-            "an identifier and filters exclude each other; pass one or the other",
-        )),
-        (None, true) => Err(Failure::usage(
+    let has_filters = !arguments.filters.is_empty();
+    let is_about_leak = !arguments.leaked.is_empty();
+    let ways = [
+        arguments.token.is_some(),
+        has_filters,
+        is_about_leak,
+        arguments.own,
+    ];
+    if ways.iter().filter(|given| **given).count() > 1 {
+        return Err(Failure::usage(
+            "an identifier, filters, `--leaked` and `--own` exclude each other; pass one of them",
+        ));
+    }
+    match arguments.token {
+        Some(id) => revoke_one(id, arguments, context).await,
+        None if has_filters => revoke_selected(arguments, context).await,
+        None if is_about_leak => leak::run(arguments, context).await,
+        None if arguments.own => revoke_own(arguments, context).await,
+        None => Err(Failure::usage(
             "no tokens given; pass the identifier of a token, or filters such as `--app` or `--created-by`",
         )),
     }
@@ -40,10 +67,13 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
 
 async fn revoke_one(
     id: TokenId,
-    confirmation: &Confirmation,
+    arguments: &Arguments,
     context: &Context<'_>,
 ) -> Result<(), Failure> {
     let token = context.backend.token(id).await?;
+    if arguments.dry_run {
+        return print(context, &token);
+    }
     let question = format!(
         "Revoke `{}` of {} ({}), last used: {}? Requests with this token will fail. This cannot be undone.",
         token.name,
@@ -51,7 +81,7 @@ async fn revoke_one(
         token.masked,
         time_or(token.last_used_at, "never"),
     );
-    confirmation.ask(&question)?;
+    arguments.confirmation.ask(&question)?;
     let revoked = context.backend.revoke(id).await.map_err(|failure| {
         failure.advising_if_uncertain(|| {
             "The token may or may not be revoked. Repeat the command until it succeeds.".to_owned()
@@ -68,10 +98,14 @@ async fn revoke_selected(arguments: &Arguments, context: &Context<'_>) -> Result
             "no active token matches the filters; list all matches with `api-tokens token list`",
         ));
     };
-    let question = format!(
-        "Revoke {}? Requests with them will fail. This cannot be undone.",
-        count(selection.count as u64, "token"),
-    );
+    let tokens = count(selection.count as u64, "token");
+    if arguments.dry_run {
+        return match context.json {
+            true => print_json(&json!({ "count": selection.count })),
+            false => print_line(&format!("Would revoke {tokens}.")),
+        };
+    }
+    let question = format!("Revoke {tokens}? Requests with them will fail. This cannot be undone.");
     arguments.confirmation.ask(&question)?;
     let spinner = progress::spin("Revoking");
     let revocation = context
@@ -94,4 +128,20 @@ async fn revoke_selected(arguments: &Arguments, context: &Context<'_>) -> Result
         ),
         None => "Revoked no token: none matches any more.".to_owned(),
     })
+}
+
+/// Revokes the token that the server would authenticate the command by.
+async fn revoke_own(arguments: &Arguments, context: &Context<'_>) -> Result<(), Failure> {
+    arguments.confirmation.ask(
+        "Revoke the token that this command uses? Requests with it will fail. This cannot be undone.",
+    )?;
+    context.backend.revoke_own().await.map_err(|failure| {
+        failure.advising_if_uncertain(|| {
+            "The token may or may not be revoked. Repeat the command until it succeeds.".to_owned()
+        })
+    })?;
+    match context.json {
+        true => print_json(&json!({ "revoked": true })),
+        false => print_line("The server does not accept the token any more."),
+    }
 }

@@ -10,6 +10,7 @@ mod formats;
 mod guide;
 mod http2;
 mod hygiene;
+mod leaks;
 mod limits;
 mod measuring;
 mod oauth;

@@ -60,8 +60,8 @@ impl Server {
             let line = line.unwrap();
             startup += &format!("{line}\n");
             // The message itself, or an event of a log.
-            let listens = line.split_once("Listening on ");
-            listening.extend(listens.and_then(|(_, at)| Some(at.split('"').next()?.to_owned())));
+            let said = line.split_once("Listening on ");
+            listening.extend(said.and_then(|(_, url)| url.split('"').next().map(str::to_owned)));
         }
         let first = listening[0].split_once("://");
         let address = first.map_or("", |(_, address)| address).to_owned();

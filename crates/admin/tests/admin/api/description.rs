@@ -30,6 +30,7 @@ async fn the_document_lists_every_route_and_its_base_url() {
             "/report",
             "/tokens",
             "/tokens/revocation",
+            "/tokens/revoke",
             "/tokens/search",
             "/tokens/{token}",
             "/tokens/{token}/resume",

@@ -62,6 +62,51 @@ async fn many_tokens_are_revoked_after_they_were_counted() {
 }
 
 #[tokio::test]
+async fn listed_tokens_are_revoked_except_that_of_the_caller() {
+    let platform = Platform::new();
+    let client = client(&platform).await;
+    let page = client.get("/tokens").await.ok();
+    let [a, d, admin] = ["a", "d", "admin"].map(|name| id_of(&page, name));
+    let unknown = "01a21555-0408-763c-92e4-2eee2dcedfec";
+    let body = json!({"token_ids": [a, d, a, admin, unknown]});
+    let revocation = client.post("/tokens/revoke", body.clone()).await.ok();
+    assert_eq!(revocation["revoked"], 2);
+    assert_eq!(client.listed("status=revoked").await, ["d", "a"]);
+    let changes = client.recorded("token.revoke", "done").await;
+    assert_eq!(
+        changes,
+        json!([{"field": "batch", "old": null, "new": revocation["batch"]}])
+    );
+    let again = client.post("/tokens/revoke", body).await.ok();
+    assert_eq!(again, json!({"revoked": 0, "batch": null}));
+}
+
+#[tokio::test]
+async fn a_list_of_tokens_to_revoke_has_1_to_1000_identifiers() {
+    let platform = Platform::new();
+    let client = client(&platform).await;
+    let id = id_of(&client.get("/tokens").await.ok(), "a");
+    for body in [
+        json!({}),
+        json!({"token_ids": []}),
+        json!({"token_ids": id}),
+        json!({"token_ids": ["a"]}),
+        json!({"token_ids": [null]}),
+        json!({"token_ids": vec![&id; 1_001]}),
+        json!({"token_ids": [&id], "status": "live"}),
+    ] {
+        let answer = client.post("/tokens/revoke", body).await;
+        answer.problem(400, "invalid_body");
+    }
+    let query = client.post("/tokens/revoke?app_id=crm", json!({"token_ids": [&id]}));
+    query.await.problem(400, "invalid_query");
+    assert_eq!(client.listed("status=live&app_id=billing").await.len(), 3);
+    let most = json!({"token_ids": vec![&id; 1_000]});
+    let revocation = client.post("/tokens/revoke", most).await.ok();
+    assert_eq!(revocation["revoked"], 1);
+}
+
+#[tokio::test]
 async fn the_token_of_the_caller_is_not_revoked() {
     let platform = Platform::new();
     let client = client(&platform).await;

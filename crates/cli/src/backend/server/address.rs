@@ -24,6 +24,11 @@ impl Address {
     pub(super) fn target(&self, path: &str) -> String {
         format!("{}/api{path}", self.path)
     }
+
+    /// Returns the path at which the holder of a token revokes it (RFC 7009).
+    pub(super) fn revocation(&self) -> String {
+        format!("{}/revoke", self.path)
+    }
 }
 
 impl FromStr for Address {

@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method,
+    Method,
     header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, IF_MATCH, USER_AGENT},
 };
 use http_body_util::{BodyExt, Full, Limited};
@@ -22,7 +22,7 @@ use tokio_rustls::{
 };
 use tower_api_tokens::RecordVersion;
 
-use super::address::Address;
+use super::{address::Address, credential::Credential};
 use crate::failure::Failure;
 
 /// How long connecting may take, including the TLS handshake.
@@ -82,20 +82,20 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) struct Connection {
     address: Address,
-    authorization: HeaderValue,
+    credential: Credential,
     /// Set if the server is reached with TLS.
     tls: Option<TlsConnector>,
 }
 
 impl Connection {
-    pub(super) fn new(address: Address, authorization: HeaderValue) -> Result<Self, Failure> {
+    pub(super) fn new(address: Address, credential: Credential) -> Result<Self, Failure> {
         let tls = match address.secure {
             true => Some(tls()?),
             false => None,
         };
         Ok(Self {
             address,
-            authorization,
+            credential,
             tls,
         })
     }
@@ -108,7 +108,29 @@ impl Connection {
     /// would be unknown whether it received the request. A failure is uncertain if the server may have
     /// received it.
     pub(super) async fn send(&self, request: &Request) -> Result<http::Response<Bytes>, Failure> {
-        let message = self.message(request)?;
+        self.exchange(self.message(request)?).await
+    }
+
+    /// Revokes the token that requests are sent with, on behalf of its holder: the token is in the form,
+    /// and there is no other credential.
+    pub(super) async fn revoke_own(&self) -> Result<http::Response<Bytes>, Failure> {
+        let form = self.credential.form();
+        let message = http::Request::builder()
+            .method(Method::POST)
+            .uri(self.address.revocation())
+            .header(HOST, &self.address.authority)
+            .header(CONNECTION, "close")
+            .header(USER_AGENT, PRODUCT)
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::copy_from_slice(form.as_bytes())));
+        self.exchange(message.map_err(unsendable)?).await
+    }
+
+    async fn exchange(
+        &self,
+        message: http::Request<Full<Bytes>>,
+    ) -> Result<http::Response<Bytes>, Failure> {
         let mut sender = self.connect().await?;
         let answering = async {
             let answer = sender.send_request(message).await?;
@@ -131,7 +153,7 @@ impl Connection {
             .uri(self.address.target(&request.path))
             .header(HOST, &self.address.authority)
             .header(CONNECTION, "close")
-            .header(AUTHORIZATION, &self.authorization)
+            .header(AUTHORIZATION, &self.credential.header)
             .header(USER_AGENT, PRODUCT)
             .header(ACCEPT, "application/json");
         if request.body.is_some() {
@@ -144,9 +166,7 @@ impl Connection {
             message = message.header(IF_MATCH, format!("\"{version}\""));
         }
         let body = Full::new(request.body.clone().unwrap_or_default());
-        message
-            .body(body)
-            .map_err(|error| Failure::failed("cannot create the request").because(error))
+        message.body(body).map_err(unsendable)
     }
 
     async fn connect(&self) -> Result<Sender, Failure> {
@@ -181,6 +201,10 @@ impl Connection {
                 .unreachable()
         })
     }
+}
+
+fn unsendable(error: http::Error) -> Failure {
+    Failure::failed("cannot create the request").because(error)
 }
 
 fn timed_out() -> io::Error {

@@ -3,18 +3,33 @@
 use std::{env, path::Path};
 
 use http::HeaderValue;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 use crate::{failure::Failure, private_file};
 
 const VARIABLE: &str = "API_TOKENS_TOKEN";
 
-/// Reads the token from the file, or from the environment if there is none, and returns the value of
-/// the `Authorization` header.
-pub(super) fn read(file: Option<&Path>) -> Result<HeaderValue, Failure> {
+/// The token that requests are sent with.
+pub(super) struct Credential {
+    /// The value of the `Authorization` header.
+    pub(super) header: HeaderValue,
+    token: Zeroizing<String>,
+}
+
+impl Credential {
+    /// Returns a form with the token.
+    pub(super) fn form(&self) -> Zeroizing<String> {
+        let token = utf8_percent_encode(&self.token, NON_ALPHANUMERIC);
+        Zeroizing::new(format!("token={token}"))
+    }
+}
+
+/// Reads the token from the file, or from the environment if there is none.
+pub(super) fn read(file: Option<&Path>) -> Result<Credential, Failure> {
     let (token, source) = match file {
         Some(path) => (
-            private_file::read(path, "the token")?,
+            private_file::read(path, "token")?,
             format!("`{}`", path.display()),
         ),
         None => {
@@ -40,5 +55,8 @@ pub(super) fn read(file: Option<&Path>) -> Result<HeaderValue, Failure> {
         ))
     })?;
     header.set_sensitive(true);
-    Ok(header)
+    Ok(Credential {
+        header,
+        token: Zeroizing::new(token.to_owned()),
+    })
 }

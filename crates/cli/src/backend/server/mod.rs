@@ -10,7 +10,7 @@ use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use http::Method;
+use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower_api_tokens::{
@@ -27,8 +27,8 @@ use self::{
     problem::Refused,
 };
 use super::{
-    App, Backend, Document, Event, EventsInOrder, IssuedDocument, NewToken, Records, Report,
-    Revocation, Rules, Selection, Token, TokenFilter, is_about_format,
+    App, Backend, Document, Event, EventsInOrder, FoundToken, IssuedDocument, NewToken, Records,
+    Report, Revocation, Rules, Selection, Token, TokenFilter, is_about_format, is_other_format,
 };
 use crate::{failure::Failure, session::Session};
 
@@ -51,8 +51,7 @@ impl Server {
     /// arguments.
     pub(crate) fn new(url: &str, token_file: Option<&Path>) -> Result<Self, Failure> {
         let address: Address = url.parse().map_err(Failure::usage)?;
-        let authorization = credential::read(token_file)?;
-        let connection = Connection::new(address, authorization)?;
+        let connection = Connection::new(address, credential::read(token_file)?)?;
         Ok(Self { connection })
     }
 
@@ -205,11 +204,16 @@ impl Backend for Server {
         Ok(self.get(&format!("/tokens/{id}")).await?)
     }
 
-    async fn find_token(&self, text: &str) -> Result<Option<Document<Token>>, Failure> {
+    async fn find_token(&self, text: &str) -> Result<FoundToken, Failure> {
         let body = json!({ "token": text });
         let request = Request::new(Method::POST, "/tokens/search").body(&body);
-        let found: Found = self.send(&request).await?;
-        Ok(found.record)
+        match self.send::<Found>(&request).await {
+            Ok(found) => Ok(found.record.into()),
+            Err(refused) if refused.kind().is_some_and(is_other_format) => {
+                Ok(FoundToken::OtherFormat(refused.into()))
+            }
+            Err(refused) => Err(refused.into()),
+        }
     }
 
     fn tokens(&self, filter: TokenFilter) -> Result<Records<'_, Token>, Failure> {
@@ -375,6 +379,29 @@ impl Backend for Server {
         let body = json!({ "count": count, "newest": newest.to_string() });
         let request = Request::new(Method::POST, &target).body(&body);
         self.send(&request).await.map_err(usage_if_about_format)
+    }
+
+    async fn revoke_many(&self, ids: &[TokenId]) -> Result<Document<Revocation>, Failure> {
+        let ids: Vec<_> = ids.iter().map(TokenId::to_string).collect();
+        let body = json!({ "token_ids": ids });
+        let request = Request::new(Method::POST, "/tokens/revoke").body(&body);
+        Ok(self.send(&request).await?)
+    }
+
+    async fn revoke_own(&self) -> Result<(), Failure> {
+        let address = self.connection.address();
+        let answer = self.connection.revoke_own().await?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                Err(Failure::failed(format!("{address} does not revoke tokens for their holders"))
+                    .advising("Revocation was expected at `/revoke` below this URL. Check the URL, and that `serve` runs without `--no-revoke` and `--verify-only`."))
+            }
+            status => Err(Failure::failed(format!(
+                "{address} responded with status {status}, and the token may not be revoked"
+            ))
+            .advising("Repeat the command until it succeeds.")),
+        }
     }
 
     async fn policy(&self) -> Result<Document<Rules>, Failure> {

@@ -1,9 +1,10 @@
 //! The certificate of the server and its private key, which can be reloaded.
 
 use std::{
+    error::Error,
     fmt,
     fs::File,
-    io::{self, Read},
+    io::Read,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
@@ -36,9 +37,13 @@ pub(in crate::serve) struct Certificate {
     current: RwLock<Arc<CertifiedKey>>,
 }
 
+/// Why a certificate cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unusable(String);
+
 impl Certificate {
     /// Loads a certificate with its chain, and its private key, from PEM files.
-    pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self, Failure> {
+    pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self, Unusable> {
         Ok(Self {
             current: RwLock::new(load(certificate, key)?),
             certificate: certificate.to_owned(),
@@ -57,8 +62,7 @@ impl Certificate {
             }
             Err(error) => {
                 tracing::error!(
-                    "the TLS certificate was not reloaded, the previous one stays in use: {}",
-                    error.text()
+                    "the TLS certificate was not reloaded, the previous one stays in use: {error}"
                 );
             }
         }
@@ -93,12 +97,12 @@ impl fmt::Debug for Certificate {
     }
 }
 
-fn load(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Failure> {
+fn load(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Unusable> {
     let chain = read_chain(certificate)?;
     let private_key = read_key(key)?;
     let provider = ring::default_provider();
     let loaded = CertifiedKey::from_der(chain, private_key, &provider).map_err(|error| {
-        Failure::failed(match error {
+        Unusable(match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => format!(
                 "the private key in `{}` does not belong to the first certificate in `{}`",
                 key.display(),
@@ -124,12 +128,12 @@ fn load(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Failure> {
     Ok(Arc::new(loaded))
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
     let (_, text) = read(path, "certificate")?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let chain = chain.map_err(|error| not_pem(path, error))?;
+    let chain = chain.map_err(|error| not_pem(path, &error))?;
     if chain.is_empty() {
-        return Err(Failure::failed(format!(
+        return Err(Unusable(format!(
             "no certificate in `{}`; expected a PEM file with `-----BEGIN CERTIFICATE-----`",
             path.display()
         )));
@@ -137,21 +141,22 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
     Ok(chain)
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Unusable> {
     let (file, text) = read(path, "private key")?;
-    let metadata = file.metadata();
-    let metadata = metadata.map_err(|error| cannot_read(path, "private key", error))?;
-    private_file::check(path, &metadata)?;
+    let metadata = file
+        .metadata()
+        .map_err(|error| cannot_read(path, "private key", error))?;
+    private_file::check(path, &metadata, "private key").map_err(Unusable)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-        pem::Error::NoItemsFound if is_encrypted(&text) => Failure::failed(format!(
+        pem::Error::NoItemsFound if is_encrypted(&text) => Unusable(format!(
             "the private key in `{0}` is encrypted; decrypt it with `openssl pkey -in {0}`",
             path.display()
         )),
-        pem::Error::NoItemsFound => Failure::failed(format!(
+        pem::Error::NoItemsFound => Unusable(format!(
             "no private key in `{}`; expected a PEM file with `-----BEGIN PRIVATE KEY-----`, `RSA PRIVATE KEY` or `EC PRIVATE KEY`",
             path.display()
         )),
-        error => not_pem(path, error),
+        error => not_pem(path, &error),
     })
 }
 
@@ -159,7 +164,7 @@ fn is_encrypted(text: &[u8]) -> bool {
     String::from_utf8_lossy(text).contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
 }
 
-fn read(path: &Path, what: &str) -> Result<(File, Zeroizing<Vec<u8>>), Failure> {
+fn read(path: &Path, what: &str) -> Result<(File, Zeroizing<Vec<u8>>), Unusable> {
     let mut file = File::open(path).map_err(|error| cannot_read(path, what, error))?;
     let mut text = Zeroizing::new(Vec::new());
     let read = (&mut file).take(MAX_LEN).read_to_end(&mut text);
@@ -167,12 +172,18 @@ fn read(path: &Path, what: &str) -> Result<(File, Zeroizing<Vec<u8>>), Failure> 
     Ok((file, text))
 }
 
-fn cannot_read(path: &Path, what: &str, error: io::Error) -> Failure {
-    Failure::failed(format!("cannot read the {what} from `{}`", path.display())).because(error)
+fn cannot_read(path: &Path, what: &str, error: impl Error) -> Unusable {
+    Unusable(format!(
+        "cannot read the {what} from `{}`: {error}",
+        path.display()
+    ))
 }
 
-fn not_pem(path: &Path, error: pem::Error) -> Failure {
-    Failure::failed(format!("`{}` is not a valid PEM file", path.display())).because(error)
+fn not_pem(path: &Path, error: &pem::Error) -> Unusable {
+    Unusable(format!(
+        "`{}` is not a valid PEM file: {error}",
+        path.display()
+    ))
 }
 
 /// Returns what is wrong with the dates of a certificate. Clients will refuse it, but the server can start, so that
@@ -202,5 +213,11 @@ fn check_dates(key: &CertifiedKey, provider: &CryptoProvider, now: UnixTime) -> 
             days(time, not_before)
         )),
         _ => None,
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

@@ -30,8 +30,8 @@ pub(in crate::serve) struct NetworkOptions {
     /// it and the key
     #[arg(long, value_name = "FILE", requires = "listen_tls")]
     tls_certificate: Option<PathBuf>,
-    /// PEM file with the private key of the certificate, which only its owner may read, or a group if
-    /// root provides the file
+    /// PEM file with the private key of the certificate. Only its owner may read it, or also its group if
+    /// it belongs to root
     #[arg(long, value_name = "FILE", requires = "listen_tls")]
     tls_key: Option<PathBuf>,
     /// Permissions of Unix sockets, in octal. A client needs the permission to write
@@ -71,7 +71,9 @@ impl NetworkOptions {
         let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) else {
             return Ok(None);
         };
-        Ok(Some(Arc::new(Certificate::load(certificate, key)?)))
+        let loaded = Certificate::load(certificate, key);
+        let loaded = loaded.map_err(|error| Failure::failed(error.to_string()))?;
+        Ok(Some(Arc::new(loaded)))
     }
 
     /// Listens on every address.
@@ -89,7 +91,8 @@ impl NetworkOptions {
         let tls = certificate.acceptor()?;
         for address in &self.listen_tls {
             let endpoint = Endpoint::Tcp(address.clone());
-            listeners.push(self.listen_on(&endpoint).await?.with_tls(tls.clone()));
+            let listener = Listener::bind(&endpoint, self.unix_socket_mode).await?;
+            listeners.push(listener.with_tls(tls.clone()));
         }
         Ok(listeners)
     }

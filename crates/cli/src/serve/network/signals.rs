@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::Certificate;
+use crate::{note::note, serve::systemd};
 
 /// Catches SIGTERM, SIGINT and SIGHUP.
 pub(in crate::serve) struct Signals {
@@ -48,6 +49,8 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 () = hung_up => match &self.certificate {
                     Some(certificate) => certificate.reload(),
+                    // A service has no terminal session that could end.
+                    None if systemd::is_used() => note("Nothing to reload, because TLS is not used"),
                     None => return,
                 },
             }

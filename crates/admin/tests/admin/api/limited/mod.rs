@@ -274,6 +274,7 @@ fn calls(operation: &str, on: &Named) -> Option<Vec<Call>> {
             let call = |path| Call::new(method.clone(), path, body.clone());
             paths.map(call).into()
         }
+        "POST /tokens/revoke" => call("/tokens/revoke".into(), json!({"token_ids": [token]})),
         "POST /tokens/search" => call("/tokens/search".into(), json!({"token": text})),
         "GET /report" => reads(vec!["/report".into(), format!("/report?app_id={app}")]),
         "POST /tokens" => call("/tokens".into(), json!({"app_id": app, "name": "x"})),
