@@ -296,18 +296,13 @@ fn files_that_cannot_be_used_are_reported_at_startup() {
             "cannot read the certificate from `missing.pem`",
         ),
     ] {
-        let message = cli
-            .run(&[
-                "serve",
-                "--listen-tls",
-                "127.0.0.1:0",
-                "--tls-certificate",
-                certificate,
-                "--tls-key",
-                key,
-            ])
-            .failed(1);
-        assert!(message.contains(expected), "{message}");
+        let files = ["--tls-certificate", certificate, "--tls-key", key];
+        let listen = ["serve", "--listen-tls", "127.0.0.1:0"];
+        for check in [&[][..], &["--check"]] {
+            let run = cli.run(&[&listen, &files[..], check].concat());
+            assert!(run.code == 1 || run.code == 2, "{run:?}");
+            assert!(run.err.contains(expected), "{run:?}");
+        }
     }
     for (options, missing) in [
         (&["--listen-tls", "127.0.0.1:0"][..], "--tls-certificate"),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use axum::{Router, body::Body};
+use futures_util::{TryFutureExt, future::Either};
 use http::{Request, Response};
 use hyper::{
     body::{Body as _, Incoming},
@@ -20,12 +21,12 @@ use hyper::{
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulConnection,
-    service::TowerToHyperService,
 };
 use tokio::{
     io::AsyncWriteExt,
     time::{Instant, sleep_until, timeout},
 };
+use tower_service::Service as _;
 
 use super::{
     activity::{CLOSING, Order, Overdue, Timeouts},
@@ -313,45 +314,46 @@ impl<S> HttpService for S where
 /// Wraps the router for one connection: counts requests in progress, adds the peer to their extensions, and
 /// limits their bodies.
 fn service(router: Router, peer: Peer, permit: Permit, body_timeout: Duration) -> impl HttpService {
-    let router = TowerToHyperService::new(router);
-    service_fn(move |request: Request<Incoming>| {
+    service_fn(move |mut request: Request<Incoming>| {
         let busy = permit.busy();
-        let router = router.clone();
-        let permit = permit.clone();
-        async move {
-            let response = respond(router, peer, permit, body_timeout, request).await;
+        request.extensions_mut().insert(peer);
+        let mut router = router.clone();
+        // Most requests have no body. Their future stays small, because each connection has room for one.
+        let response = match request.body().is_end_stream() {
+            true => Either::Left(router.call(request.map(|_| Body::empty()))),
+            false => {
+                let response = respond_to_body(router, permit.clone(), body_timeout, request);
+                Either::Right(Box::pin(response))
+            }
+        };
+        response.map_ok(|response| {
             response_begins();
-            Ok(response.map(|body| ResponseBody::new(body, busy)))
-        }
+            response.map(|body| ResponseBody::new(body, busy))
+        })
     })
 }
 
-async fn respond(
-    router: TowerToHyperService<Router>,
-    peer: Peer,
+/// Responds to a request with a body.
+async fn respond_to_body(
+    mut router: Router,
     permit: Permit,
     body_timeout: Duration,
-    mut request: Request<Incoming>,
-) -> Response<Body> {
-    request.extensions_mut().insert(peer);
-    if request.body().is_end_stream() {
-        let Ok(response) = router.call(request.map(|_| Body::empty())).await;
-        return response;
-    }
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let version = request.version();
     if request.body().size_hint().lower() > MAX_BODY {
         permit.leaves_unread();
-        return Fault::TooLarge.response(version);
+        return Ok(Fault::TooLarge.response(version));
     }
     let (head, incoming) = request.into_parts();
     let (body, verdict) = RequestBody::new(incoming, body_timeout, permit);
     let request = Request::from_parts(head, Body::new(body));
-    let Ok(response) = router.call(request).await;
-    match verdict.get() {
+    let response = router.call(request).await?;
+    Ok(match verdict.get() {
         // What the endpoint makes of a body that ends early is less useful.
         Some(fault) => fault.response(version),
         None => response,
-    }
+    })
 }
 
 #[cfg(test)]
