@@ -105,9 +105,9 @@ impl Admission {
     ) -> Confirmation<A::Output> {
         let shared = &*self.shared;
         let now = Instant::precise(&*shared.clock);
-        let check = |entry: &Entry| entry.check(&self.digest, &*shared.clock, &client, admit);
+        let mut check = |entry: &Entry| entry.check(&self.digest, &*shared.clock, &client, admit);
         // A fresh cached entry is at least as new as the result of this request's lookup.
-        let checked = shared.cache.get_fresh(&self.digest, now, check).ok();
+        let checked = shared.cache.get_fresh(&self.digest, now, &mut check);
         let checked = match (checked, &self.found.entry) {
             (Some(checked), _) => checked,
             (None, Some(entry)) if self.holds(now, waited) => check(entry),

@@ -75,14 +75,14 @@ pub(super) struct Fill<'a> {
 pub(super) trait WithEntry {
     type Output;
 
-    fn run(self, entry: &Entry) -> Self::Output;
+    fn run(&mut self, entry: &Entry) -> Self::Output;
 }
 
-impl<R, F: FnOnce(&Entry) -> R> WithEntry for F {
+impl<R, F: FnMut(&Entry) -> R> WithEntry for F {
     type Output = R;
 
     #[inline]
-    fn run(self, entry: &Entry) -> R {
+    fn run(&mut self, entry: &Entry) -> R {
         self(entry)
     }
 }
@@ -129,19 +129,20 @@ impl Cache {
         nanoseconds(looked_up_at).saturating_add(self.staleness)
     }
 
-    /// Passes a cached token to `with` if it is fresh. Otherwise returns `with`.
+    /// Passes a cached token to `with` if it is fresh.
+    // `with` is borrowed: moving it into the closure would copy it on every hit.
     #[inline]
     pub(super) fn get_fresh<W: WithEntry>(
         &self,
         digest: &TokenDigest,
         now: Instant<'_>,
-        with: W,
-    ) -> Result<W::Output, W> {
+        with: &mut W,
+    ) -> Option<W::Output> {
         self.lease.over(|lease_until| {
             let entries = self.entries.pin();
             match entries.get(digest) {
-                Some(entry) if entry.is_fresh(lease_until, now) => Ok(with.run(entry)),
-                _ => Err(with),
+                Some(entry) if entry.is_fresh(lease_until, now) => Some(with.run(entry)),
+                _ => None,
             }
         })
     }

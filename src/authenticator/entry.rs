@@ -221,7 +221,7 @@ impl Entry {
         digest: &TokenDigest,
         clock: &dyn Clock,
         client: impl FnOnce() -> Option<IpAddr>,
-        admit: A,
+        mut admit: A,
     ) -> Result<A::Output, Rejection> {
         match self.rejection(clock, client) {
             Some(rejection) => Err(rejection),

@@ -53,7 +53,7 @@ struct MakeLiveToken;
 impl Admit for MakeLiveToken {
     type Output = LiveToken;
 
-    fn admit(self, admitted: Admitted<'_>) -> LiveToken {
+    fn admit(&mut self, admitted: Admitted<'_>) -> LiveToken {
         let restrictions = admitted.entry.grant.restrictions();
         LiveToken {
             not_before: restrictions.and_then(|restrictions| restrictions.not_before()),

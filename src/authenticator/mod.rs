@@ -129,7 +129,7 @@ impl Admitted<'_> {
 pub(crate) trait Admit {
     type Output;
 
-    fn admit(self, admitted: Admitted<'_>) -> Self::Output;
+    fn admit(&mut self, admitted: Admitted<'_>) -> Self::Output;
 }
 
 /// Makes the principal of an admitted token.
@@ -140,7 +140,7 @@ impl Admit for MakePrincipal {
     type Output = AppPrincipal;
 
     #[inline]
-    fn admit(self, admitted: Admitted<'_>) -> AppPrincipal {
+    fn admit(&mut self, admitted: Admitted<'_>) -> AppPrincipal {
         admitted.principal()
     }
 }
@@ -161,15 +161,15 @@ impl<A: Admit> WithEntry for Judge<'_, A> {
 
     // Every hit runs this, and it has a second caller.
     #[inline(always)]
-    fn run(self, entry: &Entry) -> Verification<A::Output> {
+    fn run(&mut self, entry: &Entry) -> Verification<A::Output> {
         let Self {
             shared,
             digest,
             now,
             counted,
             client,
-            admit,
-        } = self;
+            ref mut admit,
+        } = *self;
         if let Some(rejection) = entry.rejection(&*shared.clock, || client) {
             return Verification::Refused(rejection);
         }
@@ -184,10 +184,17 @@ impl<A: Admit> WithEntry for Judge<'_, A> {
 }
 
 impl<A: Admit> Judge<'_, A> {
+    /// Judges the cached entry of the token if it is fresh.
+    #[inline]
+    fn of_cached(&mut self) -> Option<Verification<A::Output>> {
+        let (cache, digest, now) = (&self.shared.cache, self.digest, self.now);
+        cache.get_fresh(digest, now, self)
+    }
+
     /// Judges an entry that is not in the cache, so its uses are saved here.
     #[cold]
     #[inline(never)]
-    fn of_revived(self, entry: &Entry) -> Verification<A::Output> {
+    fn of_revived(mut self, entry: &Entry) -> Verification<A::Output> {
         let shared = self.shared;
         let verdict = self.run(entry);
         shared.cache.save_uses(entry);
@@ -324,38 +331,33 @@ impl Authenticator {
             return Verification::Refused(form_rejection(presented));
         }
         let digest = TokenDigest::of(presented);
-        self.verify_digest(&digest, counted, client, admit, || {
-            self.check_form(presented)
-        })
-    }
-
-    /// Verifies the token with a digest as far as possible without a lookup. `check_form` is called before
-    /// a lookup.
-    // Every request runs this, and it has a second caller.
-    #[inline(always)]
-    fn verify_digest<A: Admit>(
-        &self,
-        digest: &TokenDigest,
-        counted: Option<TokenId>,
-        client: Option<IpAddr>,
-        admit: A,
-        check_form: impl FnOnce() -> Result<(), Rejection>,
-    ) -> Verification<A::Output> {
-        let shared = &*self.shared;
-        let now = Instant::now(&*shared.clock);
-        let judge = Judge {
+        let mut judge = Judge {
             shared,
-            digest,
-            now,
+            digest: &digest,
+            now: Instant::now(&*shared.clock),
             counted,
             client,
             admit,
         };
-        let judge = match shared.cache.get_fresh(digest, now, judge) {
-            Ok(verdict) => return verdict,
-            Err(judge) => judge,
-        };
-        if let Some(entry) = shared.revive(digest, now) {
+        match judge.of_cached() {
+            Some(verdict) => verdict,
+            None => self.verify_uncached(judge, || self.check_form(presented)),
+        }
+    }
+
+    /// Verifies a token that has no fresh entry in the cache. `check_form` is called before a lookup.
+    fn verify_uncached<A: Admit>(
+        &self,
+        judge: Judge<'_, A>,
+        check_form: impl FnOnce() -> Result<(), Rejection>,
+    ) -> Verification<A::Output> {
+        let Judge {
+            digest,
+            now,
+            counted,
+            ..
+        } = judge;
+        if let Some(entry) = self.shared.revive(digest, now) {
             return judge.of_revived(&entry);
         }
         match check_form().and_then(|()| self.begin_lookup(*digest, now, counted)) {

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use super::{Authenticator, MakePrincipal, Verification, confirmed};
+use super::{Authenticator, Judge, MakePrincipal, Verification, confirmed, entry::Instant};
 use crate::{model::principal::AppPrincipal, rejection::Rejection};
 
 impl Authenticator {
@@ -55,11 +55,21 @@ impl Authenticator {
         client: impl Into<Option<IpAddr>>,
     ) -> Result<AppPrincipal, Rejection> {
         let client = client.into();
-        let digest = &principal.digest;
         let token = principal.token_id();
-        // Its use was counted when the connection began.
-        let counted = Some(token);
-        let verdict = match self.verify_digest(digest, counted, client, MakePrincipal, || Ok(())) {
+        let mut judge = Judge {
+            shared: &self.shared,
+            digest: &principal.digest,
+            now: Instant::now(&*self.shared.clock),
+            // When the connection began.
+            counted: Some(token),
+            client,
+            admit: MakePrincipal,
+        };
+        let verdict = match judge.of_cached() {
+            Some(verdict) => verdict,
+            None => self.verify_uncached(judge, || Ok(())),
+        };
+        let verdict = match verdict {
             Verification::Admitted(current) => Ok(current),
             Verification::Refused(rejection) => Err(rejection),
             Verification::Pending(lookup) => confirmed(lookup, || client, MakePrincipal).await,

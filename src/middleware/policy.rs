@@ -92,7 +92,7 @@ impl<A: AdmitRequest> Admit for WithExtensions<'_, A> {
     type Output = A::Output;
 
     #[inline(always)]
-    fn admit(self, admitted: Admitted<'_>) -> A::Output {
+    fn admit(&mut self, admitted: Admitted<'_>) -> A::Output {
         self.admit.admit(admitted, self.extensions)
     }
 }
