@@ -37,7 +37,8 @@ fn is_test(text: &str, name: &str, everywhere: &Sources) -> bool {
 /// The names of tests, each with the file that it stands in if that is named too.
 fn named(page: &Page) -> Vec<(usize, Option<String>, String)> {
     let with_file =
-        Regex::new(r"`((?:crates/\w+/)?(?:tests|src|benches)/[\w/.-]+)::(\w+)`").unwrap();
+        Regex::new(r"`((?:(?:crates|examples)/[\w-]+/)?(?:tests|src|benches)/[\w/.-]+)::(\w+)`")
+            .unwrap();
     // In brackets, a name of at least four words is that of a test.
     let bracketed = Regex::new(r"\(((?:`[a-z0-9_]+`(?:, )?)+)").unwrap();
     let alone = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){3,})`").unwrap();
@@ -68,12 +69,13 @@ fn faults(page: &Page, everywhere: &Sources) -> Vec<String> {
     faults
 }
 
-/// The files of the tests and of the packages, which holds unit tests and the conformance suite. What
+/// The files of the tests, of the packages and of the examples, which hold unit tests and the conformance suite. What
 /// this file says does not count.
 fn everywhere() -> Sources {
     let mut files = rust_files(&root().join("tests"));
     files.extend(rust_files(&root().join("src")));
     files.extend(rust_files(&root().join("crates")));
+    files.extend(rust_files(&root().join("examples")));
     files.retain(|(path, _)| !path.ends_with(file!()));
     files
 }

@@ -42,6 +42,8 @@
 //! [`OAuthEndpoints`] is a third router, with which services in other languages verify tokens by
 //! introspection, and holders revoke their own.
 //!
+//! [`ApiTokenSecurity`] describes API tokens in the OpenAPI document of your own service.
+//!
 //! # The dashboard
 //!
 //! - Pages are rendered on the server, load nothing from other sites, and work without scripts. The
