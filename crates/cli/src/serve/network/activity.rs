@@ -125,6 +125,12 @@ impl Activity {
         self.requests.load(Acquire) > 0
     }
 
+    /// Whether no request is in progress, and all responses are sent. A request ends when its response is
+    /// buffered, which may be long before the client has read it.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.is_busy() && !self.write.is_set()
+    }
+
     /// The order in which idle connections are closed for new ones.
     pub(super) fn worth(&self) -> (bool, u64) {
         (self.served.load(Relaxed), self.idle.0.load(Relaxed))
@@ -155,6 +161,7 @@ impl Activity {
     pub(super) fn write_proceeds(&self) {
         if self.write.is_set() {
             self.write.clear();
+            self.idle.set(self.now());
         }
     }
 
@@ -181,11 +188,14 @@ impl Activity {
             Some((at, overdue))
         };
         let write = at(&self.write, timeouts.write, Overdue::Write);
+        let request = || {
+            let head = at(&self.head, timeouts.head, Overdue::Head);
+            head.or_else(|| at(&self.idle, timeouts.idle, Overdue::Idle))
+        };
         let waiting = match self.is_busy() {
             true => None,
             false => at(&self.closing, CLOSING, Overdue::Closing)
-                .or_else(|| at(&self.head, timeouts.head, Overdue::Head))
-                .or_else(|| at(&self.idle, timeouts.idle, Overdue::Idle)),
+                .or_else(|| self.is_idle().then(request).flatten()),
         };
         write.into_iter().chain(waiting).min_by_key(|(at, _)| *at)
     }

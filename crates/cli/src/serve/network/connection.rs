@@ -77,6 +77,8 @@ impl Protocol {
         // The driver has one timer for everything, which costs less than one for each head.
         http1
             .header_read_timeout(None)
+            // A client that has sent its request may say so, and still gets the response.
+            .half_close(true)
             .max_buf_size(MAX_HEAD as usize);
         let mut http2 = http2::Builder::new(Streams {
             write_timeout: timeouts.write,
@@ -160,7 +162,7 @@ impl Protocol {
         match preface.await {
             Ok(preface) => preface?.ok(),
             Err(Some(Overdue::Head)) => {
-                refuse_slow_head(io).await;
+                refuse_slow_head(io, permit).await;
                 None
             }
             Err(_) => None,
@@ -183,11 +185,16 @@ impl Protocol {
             match driven {
                 Err(Some(Overdue::Idle)) => {}
                 Err(Some(Overdue::Head)) => {
-                    return refuse_slow_head(connection.into_parts().io.inner_mut()).await;
+                    let mut parts = connection.into_parts();
+                    let io = parts.io.inner_mut();
+                    return match begins_head(&parts.read_buf) {
+                        true => refuse_slow_head(io, permit).await,
+                        false => close(io, permit).await,
+                    };
                 }
                 Ok(()) | Err(_) => return,
             }
-            // Everything is written, because a connection that waits for its client to read is not idle.
+            // Everything is written, because a connection whose client has to read is not idle.
             let rested = connection.into_parts();
             service = rested.service;
             io = rested.io.into_inner();
@@ -197,7 +204,7 @@ impl Protocol {
                 Order::Finish | Order::Close => Poll::Ready(None),
             });
             let Ok(Some(())) = first.await else {
-                return close(&mut io).await;
+                return close(&mut io, permit).await;
             };
         }
     }
@@ -223,18 +230,36 @@ enum Version {
     Http2,
 }
 
+/// Whether bytes are the beginning of a request head, rather than empty lines (RFC 9112 section 2.2).
+fn begins_head(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+}
+
 /// Answers that a request head did not arrive in time.
-async fn refuse_slow_head(io: &mut Io<Stream>) {
+async fn refuse_slow_head(io: &mut Io<Stream>, permit: &Permit) {
     let refusal = async {
         io.write_all(SLOW_HEAD).await?;
         io.shutdown().await
     };
-    let _: Result<io::Result<()>, _> = timeout(CLOSING, refusal).await;
+    until_closed(permit, refusal).await;
 }
 
 /// Closes an idle connection.
-async fn close(io: &mut Io<Stream>) {
-    let _ = timeout(CLOSING, io.shutdown()).await;
+async fn close(io: &mut Io<Stream>, permit: &Permit) {
+    until_closed(permit, io.shutdown()).await;
+}
+
+/// Waits for the end of a connection, unless it takes too long or another connection needs its place.
+async fn until_closed(permit: &Permit, end: impl Future<Output = io::Result<()>>) {
+    let mut end = pin!(timeout(CLOSING, end));
+    poll_fn(|cx| {
+        permit.driven_by(cx.waker());
+        match permit.order() {
+            Order::Close => Poll::Ready(()),
+            Order::Proceed | Order::Finish => end.as_mut().poll(cx).map(drop),
+        }
+    })
+    .await;
 }
 
 /// Drives a connection to its end.
@@ -371,6 +396,9 @@ mod tests {
     use crate::serve::network::ConnectionLimit;
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    const REQUEST_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
+    /// More than a socket buffers.
+    const LARGE: usize = 8 << 20;
     const TIMEOUTS: Timeouts = Timeouts {
         handshake: Duration::from_secs(10),
         idle: Duration::from_secs(75),
@@ -382,7 +410,10 @@ mod tests {
     /// Starts to serve a connection.
     async fn connect() -> (UnixStream, ConnectionLimit, JoinHandle<()>) {
         let (client, server) = UnixStream::pair().unwrap();
-        let router = Router::new().route("/", get(async || "hello"));
+        let large = "x".repeat(LARGE) + "hello";
+        let router = Router::new()
+            .route("/", get(async || "hello"))
+            .route("/large", get(async move || large));
         let protocol = Arc::new(Protocol::new(router, TIMEOUTS));
         let limit = ConnectionLimit::new(1);
         let accepted = Accepted {
@@ -473,5 +504,76 @@ mod tests {
         assert_eq!(rest(client).await, "");
         served.await.unwrap();
         limit.emptied().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_slowly_gets_the_whole_response() {
+        let (mut client, limit, _served) = connect().await;
+        client.write_all(REQUEST_LARGE).await.unwrap();
+        let mut read = vec![0; 4096];
+        for _ in 0..5 {
+            client.read_exact(&mut read).await.unwrap();
+            assert!(!read.ends_with(b"hello"));
+            pause().await;
+            // Another connection that needs a place does not cut it off.
+            limit.close_idle();
+        }
+        assert!(response(&mut client).await.len() > LARGE - (5 << 12));
+        client.write_all(REQUEST).await.unwrap();
+        assert!(response(&mut client).await.starts_with("HTTP/1.1 200 "));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_is_being_read_is_finished_at_shutdown() {
+        let (mut client, limit, served) = connect().await;
+        client.write_all(REQUEST_LARGE).await.unwrap();
+        client.read_exact(&mut [0; 4096]).await.unwrap();
+        limit.order_all(Order::Finish);
+        pause().await;
+        assert!(rest(client).await.ends_with("hello"));
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stops_reading_is_disconnected() {
+        let (mut client, _limit, served) = connect().await;
+        client.write_all(REQUEST_LARGE).await.unwrap();
+        client.read_exact(&mut [0; 4096]).await.unwrap();
+        let began = Instant::now();
+        served.await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), TIMEOUTS.write.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_sent_everything_gets_the_response() {
+        let (mut client, _limit, served) = connect().await;
+        client.write_all(REQUEST).await.unwrap();
+        client.shutdown().await.unwrap();
+        assert!(rest(client).await.ends_with("hello"));
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn empty_lines_between_requests_get_no_response() {
+        let (mut client, _limit, served) = connect().await;
+        client.write_all(REQUEST).await.unwrap();
+        response(&mut client).await;
+        client.write_all(b"\r\n").await.unwrap();
+        assert_eq!(rest(client).await, "");
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_lingers_is_closed_for_another_one() {
+        let (mut client, limit, served) = connect().await;
+        client.write_all(b"G").await.unwrap();
+        advance(TIMEOUTS.head).await;
+        let mut answer = [0; SLOW_HEAD.len()];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, SLOW_HEAD);
+        limit.close_idle();
+        let began = Instant::now();
+        served.await.unwrap();
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -67,13 +67,19 @@ impl ConnectionLimit {
 
     /// Returns a permit. At the limit, closes an idle connection, or waits until one is idle.
     pub(super) async fn acquire(&self) -> Permit {
+        let mut waited = false;
         loop {
             let changed = self.0.changed.notified();
             if let Some(permit) = self.try_acquire() {
+                if waited {
+                    // Another listener may wait too, and has to look for an idle connection.
+                    self.0.changed.notify_one();
+                }
                 return permit;
             }
             self.close_idle();
             changed.await;
+            waited = true;
         }
     }
 
@@ -103,7 +109,7 @@ impl ConnectionLimit {
             return;
         }
         let all = open.connections.values();
-        let idle = all.filter(|activity| !activity.is_busy());
+        let idle = all.filter(|activity| activity.is_idle());
         if let Some(activity) = idle.min_by_key(|activity| activity.worth()) {
             activity.give(Order::Close);
         }
