@@ -188,7 +188,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let metrics = metrics.then(|| Metrics::install(authenticator, &limit));
     let metrics = metrics.transpose()?;
     let mut server = Server::new(&arguments.network);
-    let health = Health::new(server.phase(), authenticator, arguments.max_staleness);
+    let recent = recent(arguments.max_staleness);
+    let health = Health::new(server.phase(), authenticator, recent);
     let _upkeep = metrics.as_ref().map(Metrics::start_upkeep);
     let observation = Observation {
         log: arguments.log.access_log.then_some(addresses),
@@ -295,6 +296,12 @@ fn poll_interval(max_staleness: Duration) -> Duration {
         Duration::ZERO => Duration::from_secs(1),
         bound => (bound / 5).min(Duration::from_secs(1)),
     }
+}
+
+/// How old the latest read of the change log may be while the store counts as available: several polls,
+/// because a bound of zero would never be met.
+fn recent(max_staleness: Duration) -> Duration {
+    max_staleness.max(3 * poll_interval(max_staleness))
 }
 
 fn cannot_serve(error: io::Error) -> Failure {
