@@ -29,6 +29,14 @@ fn main() -> ExitCode {
         ("the_example_of_a_configuration_is_valid", || {
             Box::pin(async { unit::the_example_of_a_configuration_is_valid() })
         }),
+        (
+            "the_command_that_the_guide_checks_the_configuration_with_works",
+            || {
+                Box::pin(async {
+                    unit::the_command_that_the_guide_checks_the_configuration_with_works()
+                })
+            },
+        ),
         ("the_container_file_copies_what_the_build_needs", || {
             Box::pin(async { container::the_container_file_copies_what_the_build_needs() })
         }),

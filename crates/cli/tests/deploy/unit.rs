@@ -142,6 +142,40 @@ impl Directories {
     }
 }
 
+pub(crate) fn the_command_that_the_guide_checks_the_configuration_with_works() {
+    let directories = Directories::new();
+    fs::copy(PROGRAM, directories.path("bin/api-tokens")).unwrap();
+    fs::copy(
+        deployed("api-tokens.toml"),
+        directories.path("etc/api-tokens.toml"),
+    )
+    .unwrap();
+    let url = directories.path("etc/store-url");
+    fs::write(&url, "postgres://tokens:PASSWORD@db.internal/tokens\n").unwrap();
+    fs::set_permissions(&url, fs::Permissions::from_mode(0o600)).unwrap();
+    let guide = include_str!("../../../../docs/operate.md");
+    let find = |text: &'static str, before: &str| {
+        let commands = text.lines().filter_map(|line| line.strip_prefix(before));
+        let mut commands = commands.filter(|line| line.contains("serve --check"));
+        commands.next().expect("it names the command")
+    };
+    let command = find(guide, "# ");
+    let example = include_str!("../../../../deploy/api-tokens.toml");
+    assert_eq!(find(example, "#   "), command);
+    let run = Command::new("/bin/sh")
+        .args(["-c", &directories.expand(command)])
+        .env_clear()
+        .env("PATH", directories.path("bin"))
+        .output()
+        .unwrap();
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    assert_eq!(run.stdout, b"The configuration is valid.\n");
+}
+
 /// A service that is killed with the test.
 struct Service(Child);
 
