@@ -17,6 +17,7 @@ use std::{fmt::Display, io, path::PathBuf, time::Duration};
 use axum::{Router, response::Redirect, routing::get};
 use clap::Args;
 use http::HeaderName;
+use tokio::select;
 use tower_api_tokens::{ApiTokenLayer, AppId, FollowerBuilder, ScopeSet, StoreErrorKind};
 use tower_api_tokens_admin::{Admin, OAuthEndpoints, TokenGuard};
 
@@ -230,7 +231,13 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     systemd::ready();
     server.run(&mut signals).await;
     // Usage is recorded even if connections were cut off.
-    match follower.stop().await {
+    let stopped = select! {
+        stopped = follower.stop() => stopped,
+        () = signals.stop() => return Err(Failure::failed(
+            "a signal ended the server before the latest uses were recorded",
+        )),
+    };
+    match stopped {
         Err(error) if verify_only && error.kind() == StoreErrorKind::ReadOnly => {
             note(
                 "warning: usage was not recorded, because the store is read-only; with `--read-only`, this is expected",

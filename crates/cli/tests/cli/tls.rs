@@ -201,6 +201,23 @@ fn a_certificate_that_cannot_be_used_does_not_replace_the_one_in_use() {
     server.stop("-TERM");
 }
 
+#[test]
+fn a_file_that_cannot_be_read_now_does_not_delay_the_end() {
+    let cli = Cli::with_app();
+    certificate(&cli);
+    let server = start(&cli, &[]);
+    let key = cli.directory.path().join("key.pem");
+    fs::remove_file(&key).unwrap();
+    assert!(Command::new("mkfifo").arg(&key).status().unwrap().success());
+    server.signal("-HUP");
+    // It opens as soon as the server reads, and then the server waits for what is written.
+    let _pipe = fs::OpenOptions::new().write(true).open(&key).unwrap();
+    assert!(presents(&server, &read_certificate(&cli)));
+    server.signal("-TERM");
+    server.logs("Shutting down");
+    server.ends();
+}
+
 fn openssl(cli: &Cli, command: &str) {
     let run = Command::new("openssl")
         .args(command.split(' '))
