@@ -65,8 +65,15 @@ impl Certificate {
         match load(&self.certificate, &self.key) {
             Ok(loaded) => {
                 // No code panics while holding the lock.
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
-                note("Reloaded the TLS certificate");
+                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                // The key belongs to the certificate.
+                let is_same = loaded.cert == current.cert;
+                *current = loaded;
+                drop(current);
+                note(match is_same {
+                    true => "The TLS certificate has not changed",
+                    false => "Reloaded the TLS certificate",
+                });
             }
             Err(error) => {
                 tracing::error!(
