@@ -48,6 +48,14 @@ fn main() -> ExitCode {
                 })
             },
         ),
+        (
+            "the_command_of_the_guide_issues_a_token_for_an_administrator",
+            || {
+                Box::pin(async {
+                    container::the_command_of_the_guide_issues_a_token_for_an_administrator()
+                })
+            },
+        ),
     ];
     let lint: Vec<Test> = vec![("the_container_file_passes_its_linter", || {
         Box::pin(async { container::the_container_file_passes_its_linter() })
