@@ -160,7 +160,8 @@ impl Cli {
             Err(error) => {
                 let message = error.to_string();
                 let named = origins.name(&message);
-                match without_secrets(&named, arguments.into_iter().skip(1)) {
+                let given = arguments.into_iter().skip(1).chain(urls_in_variables());
+                match without_secrets(&named, given) {
                     Some(text) => note(text.trim_end()),
                     None if named != message => note(named.trim_end()),
                     None => drop(error.print()),
@@ -211,6 +212,14 @@ fn without_secrets(text: &str, typed: impl Iterator<Item = OsString>) -> Option<
         clean = clean.replace(&secret, "[hidden]");
     }
     (clean != text).then_some(clean)
+}
+
+/// Returns the values of this program's variables that are URLs. The parser reads some variables itself.
+fn urls_in_variables() -> impl Iterator<Item = OsString> {
+    env::vars_os()
+        .filter(|(name, _)| name.to_string_lossy().starts_with("API_TOKENS_"))
+        .map(|(_, value)| value)
+        .filter(|value| is_url(&value.to_string_lossy()))
 }
 
 /// Whether a text is long enough for a secret, and neither an option nor prose.

@@ -1,10 +1,10 @@
 //! The definitions of the arguments, with the variables of `serve`.
 
-use std::{any::TypeId, env, ffi::OsString};
+use std::{any::TypeId, env, ffi::OsString, path::PathBuf};
 
 use clap::{
     Arg, ArgAction, Command, CommandFactory,
-    builder::{Resettable, ValueParser},
+    builder::{PathBufValueParser, Resettable, TypedValueParser, ValueParser},
 };
 
 use super::is_list;
@@ -21,11 +21,31 @@ const ONLY_ARGUMENTS: [&str; 3] = ["check", "help", "json"];
 
 /// Returns the definitions of all arguments, with a variable for every option of `serve`.
 pub(crate) fn definitions() -> Command {
-    let command = Cli::command().mut_args(|argument| match is_flag(&argument) {
+    let command = refusing_urls(Cli::command()).mut_args(|argument| match is_flag(&argument) {
         true => configurable(argument),
         false => argument,
     });
     command.mut_subcommand(SERVE, |serve| serve.mut_args(configurable))
+}
+
+/// Makes every argument that is the path of a file refuse a URL.
+fn refusing_urls(command: Command) -> Command {
+    let is_path = |argument: &Arg| argument.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+    command
+        .mut_args(|argument| match is_path(&argument) {
+            true => argument.value_parser(PathBufValueParser::new().try_map(file_path)),
+            false => argument,
+        })
+        .mut_subcommands(refusing_urls)
+}
+
+/// Returns the path of a file. A URL is refused, because messages show paths, and the URL of a store may
+/// contain a password.
+pub(super) fn file_path(path: PathBuf) -> Result<PathBuf, &'static str> {
+    match path.to_string_lossy().contains("://") {
+        true => Err("expected the path of a file, not a URL"),
+        false => Ok(path),
+    }
 }
 
 /// Returns the definitions without the variables of settings, which became arguments.

@@ -16,7 +16,7 @@ pub(crate) use definitions::definitions;
 pub(crate) use origins::Origins;
 
 use crate::failure::Failure;
-use definitions::{SERVE, Setting, settings, variable, without_variables};
+use definitions::{SERVE, Setting, file_path, settings, variable, without_variables};
 use file::File;
 use origins::Origin;
 
@@ -71,7 +71,7 @@ pub(crate) fn resolve(typed: Vec<OsString>) -> Result<Resolved, Unresolved> {
             origins: Origins::default(),
         });
     };
-    let file = match config(matches) {
+    let file = match config(matches)? {
         Some(path) => Some(File::read(&path)?),
         None => None,
     };
@@ -79,13 +79,14 @@ pub(crate) fn resolve(typed: Vec<OsString>) -> Result<Resolved, Unresolved> {
 }
 
 /// Returns the path of the file.
-fn config(matches: &ArgMatches) -> Option<PathBuf> {
+fn config(matches: &ArgMatches) -> Result<Option<PathBuf>, Failure> {
     if is_typed(matches, "config") {
-        return matches.get_one("config").cloned();
+        return Ok(matches.get_one("config").cloned());
     }
-    env::var_os(variable("config"))
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
+    let variable = variable("config");
+    let path = env::var_os(&variable).filter(|path| !path.is_empty());
+    let path = path.map(|path| file_path(path.into())).transpose();
+    path.map_err(|message| Failure::usage(format!("invalid {variable}: {message}")))
 }
 
 fn is_typed(matches: &ArgMatches, id: &str) -> bool {

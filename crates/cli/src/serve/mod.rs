@@ -17,6 +17,7 @@ use std::{fmt::Display, io, path::PathBuf, time::Duration};
 use axum::{Router, response::Redirect, routing::get};
 use clap::Args;
 use http::HeaderName;
+use tokio::select;
 use tower_api_tokens::{ApiTokenLayer, AppId, FollowerBuilder, ScopeSet, StoreErrorKind};
 use tower_api_tokens_admin::{Admin, OAuthEndpoints, TokenGuard};
 
@@ -188,7 +189,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let metrics = metrics.then(|| Metrics::install(authenticator, &limit));
     let metrics = metrics.transpose()?;
     let mut server = Server::new(&arguments.network);
-    let health = Health::new(server.phase(), authenticator, arguments.max_staleness);
+    let recent = recent(arguments.max_staleness);
+    let health = Health::new(server.phase(), authenticator, recent);
     let _upkeep = metrics.as_ref().map(Metrics::start_upkeep);
     let observation = Observation {
         log: arguments.log.access_log.then_some(addresses),
@@ -229,7 +231,13 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     systemd::ready();
     server.run(&mut signals).await;
     // Usage is recorded even if connections were cut off.
-    match follower.stop().await {
+    let stopped = select! {
+        stopped = follower.stop() => stopped,
+        () = signals.stop() => return Err(Failure::failed(
+            "a signal ended the server before the latest uses were recorded",
+        )),
+    };
+    match stopped {
         Err(error) if verify_only && error.kind() == StoreErrorKind::ReadOnly => {
             note(
                 "warning: usage was not recorded, because the store is read-only; with `--read-only`, this is expected",
@@ -295,6 +303,12 @@ fn poll_interval(max_staleness: Duration) -> Duration {
         Duration::ZERO => Duration::from_secs(1),
         bound => (bound / 5).min(Duration::from_secs(1)),
     }
+}
+
+/// How old the latest read of the change log may be while the store counts as available: several polls,
+/// because a bound of zero would never be met.
+fn recent(max_staleness: Duration) -> Duration {
+    max_staleness.max(3 * poll_interval(max_staleness))
 }
 
 fn cannot_serve(error: io::Error) -> Failure {

@@ -4,10 +4,9 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
-    process,
 };
 
-use tower_api_tokens::ApiToken;
+use tower_api_tokens::{ApiToken, Entropy, SystemEntropy};
 
 /// A file for a token that is not issued yet. It is created under a temporary name first, so that no
 /// token is issued that cannot be written.
@@ -28,13 +27,16 @@ impl TokenFile {
             return Err(ErrorKind::AlreadyExists.into());
         }
         let mut temporary_name = name.to_owned();
-        temporary_name.push(format!(".{}", process::id()));
+        temporary_name.push(format!(".{:08x}", random()?));
         let temporary = path.with_file_name(temporary_name);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&temporary)?;
+        let file = options.open(&temporary).map_err(|error| {
+            let message = format!("cannot create `{}`: {error}", temporary.display());
+            io::Error::new(error.kind(), message)
+        })?;
         Ok(Self {
             path: path.to_owned(),
             temporary,
@@ -51,6 +53,15 @@ impl TokenFile {
     }
 }
 
+/// Returns a random number. A process that was killed leaves its file behind, and in a container, the next
+/// one has the same number.
+fn random() -> io::Result<u32> {
+    let mut bytes = [0; 4];
+    let filled = SystemEntropy::default().fill(&mut bytes);
+    filled.map_err(io::Error::other)?;
+    Ok(u32::from_ne_bytes(bytes))
+}
+
 impl Drop for TokenFile {
     fn drop(&mut self) {
         // Either nothing was written, or the file has its final name too.
@@ -64,7 +75,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use tempfile::TempDir;
-    use tower_api_tokens::{SystemEntropy, TokenFormat};
+    use tower_api_tokens::TokenFormat;
 
     use super::*;
 
@@ -100,6 +111,27 @@ mod tests {
         let directory = TempDir::new().unwrap();
         drop(TokenFile::reserve(&directory.path().join("token")).unwrap());
         assert!(names(&directory).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_a_killed_process_left_behind_does_not_prevent_another() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("token");
+        std::mem::forget(TokenFile::reserve(&path).unwrap());
+        let token = token();
+        TokenFile::reserve(&path).unwrap().write(&token).unwrap();
+        assert!(fs::read_to_string(&path).unwrap().contains(token.expose()));
+        assert_eq!(names(&directory).len(), 2);
+    }
+
+    #[test]
+    fn a_failure_names_the_file_that_cannot_be_created() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("nowhere/token");
+        let failed = TokenFile::reserve(&path).err().unwrap();
+        assert_eq!(failed.kind(), ErrorKind::NotFound);
+        let expected = format!("cannot create `{}.", path.display());
+        assert!(failed.to_string().starts_with(&expected), "{failed}");
     }
 
     #[test]

@@ -196,6 +196,69 @@ fn a_password_in_the_url_is_never_shown() {
 }
 
 #[test]
+fn a_url_in_place_of_a_file_is_refused_and_not_shown() {
+    let cli = Cli::new();
+    let url = "postgres://ada:hunter2@db/tokens";
+    let refused = |run: Run| {
+        let message = run.failed(2);
+        assert!(message.contains("not a URL"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+        message
+    };
+    for arguments in [
+        &["app", "list", "--store-file", url][..],
+        &["app", "list", "--token-file", url],
+        &["serve", "--store-file", url],
+        &["serve", "--config", url],
+        &["serve", "--tls-certificate", url],
+        &["serve", "--tls-key", url],
+        &["serve", "--admin-token-file", url],
+        &["backup", url],
+        &["restore", url],
+        &["import", url],
+        &["export", "--output", url],
+        &["token", "revoke", "--leaked", url],
+    ] {
+        refused(cli.run(arguments));
+    }
+    for (arguments, options) in [
+        (&["app", "list"][..], &["store-file", "token-file"][..]),
+        (
+            &["serve", "--check"],
+            &[
+                "store-file",
+                "token-file",
+                "config",
+                "tls-certificate",
+                "tls-key",
+                "admin-token-file",
+            ],
+        ),
+    ] {
+        for option in options {
+            let variable = format!("API_TOKENS_{}", option.to_uppercase().replace('-', "_"));
+            let mut command = cli.command(arguments);
+            refused(command.env(&variable, url).output().unwrap().into());
+        }
+    }
+    for key in [
+        "store-file",
+        "tls-certificate",
+        "tls-key",
+        "admin-token-file",
+    ] {
+        let file = cli.directory.path().join("api-tokens.toml");
+        fs::write(&file, format!("{key} = \"{url}\"\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut command = cli.command(&["serve", "--check", "--config", "api-tokens.toml"]);
+        // A variable takes precedence over the file.
+        command.env_remove("API_TOKENS_STORE");
+        let message = refused(command.output().unwrap().into());
+        assert!(message.contains(&format!("`{key}` (line 1")), "{message}");
+    }
+}
+
+#[test]
 fn no_part_of_a_password_in_the_url_is_shown() {
     let cli = Cli::new();
     for (url, parts) in [

@@ -5,6 +5,8 @@ use std::{
     net::TcpStream,
 };
 
+use sqlx::{Connection, SqliteConnection};
+
 use crate::{server::Server, support::Cli};
 
 /// Begins a request that is in progress until `finish` is called.
@@ -63,6 +65,29 @@ fn a_second_signal_cuts_off_requests_in_progress() {
     server.logs("Shutting down");
     server.stop("-INT");
     assert_eq!(finish(request), "");
+}
+
+#[tokio::test]
+async fn another_signal_ends_the_wait_for_the_store() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    let mut server = Server::start(&cli, &[]);
+    assert_eq!(server.get_as("/verify", &token).0, 200);
+    let mut other = SqliteConnection::connect(&cli.store).await.unwrap();
+    let lock = "BEGIN IMMEDIATE";
+    sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+    server.signal("-TERM");
+    server.logs("Shutting down");
+    // One of them may still end the wait for requests in progress.
+    while server.process.try_wait().unwrap().is_none() {
+        server.signal("-TERM");
+    }
+    let log = server.log.take().unwrap().join().unwrap();
+    assert!(
+        log.contains("before the latest uses were recorded"),
+        "{log}"
+    );
+    assert_eq!(server.process.wait().unwrap().code(), Some(1));
 }
 
 #[test]

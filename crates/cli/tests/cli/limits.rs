@@ -108,12 +108,36 @@ fn a_request_head_that_does_not_arrive_in_time_is_answered_with_408() {
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 408 "), "{sent}: {answer}");
     }
-    // The timeout is that of the head, not of the connection.
+}
+
+#[test]
+fn the_time_for_a_request_head_is_not_that_of_the_connection() {
+    let cli = Cli::with_app();
+    let server = Server::start(&cli, &["--head-timeout", "100ms", "--idle-timeout", "1h"]);
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    // Each head arrives as a whole, so it cannot be late.
+    for _ in 0..3 {
+        let request = "GET /verify HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        read_refusal(&mut stream);
+        // Another head is late, so more than its time has passed on this connection too.
+        let mut late = TcpStream::connect(&server.address).unwrap();
+        late.write_all(b"GET ").unwrap();
+        let mut answer = String::new();
+        late.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+}
+
+#[test]
+fn a_request_head_may_arrive_in_parts() {
+    let cli = Cli::with_app();
+    let server = Server::start(&cli, &["--head-timeout", "1h", "--idle-timeout", "1h"]);
     let mut stream = TcpStream::connect(&server.address).unwrap();
     for _ in 0..2 {
-        let request = "GET /verify HTTP/1.1\r\nHost: x\r\n";
-        stream.write_all(request.as_bytes()).unwrap();
-        stream.write_all(b"\r\n").unwrap();
+        for part in ["GET /verify HTTP/1.1\r\n", "Host: x\r\n", "\r\n"] {
+            stream.write_all(part.as_bytes()).unwrap();
+        }
         read_refusal(&mut stream);
     }
 }

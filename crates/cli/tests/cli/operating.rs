@@ -365,9 +365,18 @@ fn no_output_of_any_endpoint_has_a_token() {
 
 #[test]
 fn a_server_is_ready_while_its_cache_is_fresh_or_lookups_succeed() {
+    becomes_unready_and_recovers("500ms");
+}
+
+#[test]
+fn a_server_without_a_cache_is_ready_again_without_a_request() {
+    becomes_unready_and_recovers("0s");
+}
+
+fn becomes_unready_and_recovers(max_staleness: &str) {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("ci", &[]);
-    let options = [&OPERATIONS[..], &["--max-staleness", "500ms"]].concat();
+    let options = [&OPERATIONS[..], &["--max-staleness", max_staleness]].concat();
     let server = Server::start(&cli, &options);
     let operations = operations(&server);
     assert_eq!(get_at(&operations, "/livez"), (200, "alive\n".to_owned()));
@@ -387,6 +396,7 @@ fn a_server_is_ready_while_its_cache_is_fresh_or_lookups_succeed() {
     );
     assert_eq!(get_at(&operations, "/livez").0, 200);
     runtime.block_on(repair_the_store(&cli));
+    // A server that is not ready gets no requests, so it recovers without a lookup.
     eventually("it recovers", || get_at(&operations, "/readyz").0 == 200);
     assert_eq!(server.get_as("/verify", &token).0, 200);
 }

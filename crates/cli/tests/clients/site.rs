@@ -1,10 +1,13 @@
 //! `api-tokens serve` with a store of its own, and the processes beside it.
 
+#[path = "../proxy/ports.rs"]
+mod ports;
+
 use std::{
     env,
     fs::File,
     io::{BufRead, BufReader},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -17,6 +20,8 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
+
+pub(crate) use ports::free_address;
 
 /// The deadline for anything to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -137,11 +142,6 @@ pub(crate) fn nodejs() -> Command {
 pub(crate) fn link_packages(directory: &Path) {
     let packages = clients().join("node_modules");
     std::os::unix::fs::symlink(packages, directory.join("node_modules")).unwrap();
-}
-
-pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// Waits until a process listens on an address.

@@ -146,3 +146,39 @@ pub(crate) fn the_command_of_the_container_runs_with_its_variables() {
     process.wait().unwrap();
     assert_eq!((status, verify), (200, 401));
 }
+
+pub(crate) fn the_command_of_the_guide_issues_a_token_for_an_administrator() {
+    let guide = include_str!("../../../../docs/operate.md").replace("\\\n", " ");
+    let command = guide.lines().find(|line| line.starts_with("podman run "));
+    let words: Vec<_> = command.unwrap().split_whitespace().collect();
+    // The image follows its last option.
+    let image = words.iter().position(|word| *word == "api-tokens").unwrap();
+    let directory = TempDir::new().unwrap();
+    let state = directory.path().display().to_string();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        for option in words[..image].windows(2) {
+            if let ["--env", variable] = option {
+                let (name, value) = variable.split_once('=').unwrap();
+                command.env(name, value.replace("/var/lib/api-tokens", &state));
+            }
+        }
+        let run = command.args(arguments).output().unwrap();
+        assert!(
+            run.status.success(),
+            "{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
+        String::from_utf8(run.stdout).unwrap()
+    };
+    // The server was killed after this.
+    run(&[
+        "app",
+        "create",
+        "Token administrators",
+        "--id",
+        "api-tokens-admin",
+    ]);
+    let token = run(&words[image + 1..]);
+    assert!(token.starts_with("acme_live_"));
+}

@@ -29,6 +29,14 @@ fn main() -> ExitCode {
         ("the_example_of_a_configuration_is_valid", || {
             Box::pin(async { unit::the_example_of_a_configuration_is_valid() })
         }),
+        (
+            "the_command_that_the_guide_checks_the_configuration_with_works",
+            || {
+                Box::pin(async {
+                    unit::the_command_that_the_guide_checks_the_configuration_with_works()
+                })
+            },
+        ),
         ("the_container_file_copies_what_the_build_needs", || {
             Box::pin(async { container::the_container_file_copies_what_the_build_needs() })
         }),
@@ -37,6 +45,14 @@ fn main() -> ExitCode {
             || {
                 Box::pin(async {
                     container::the_command_of_the_container_runs_with_its_variables()
+                })
+            },
+        ),
+        (
+            "the_command_of_the_guide_issues_a_token_for_an_administrator",
+            || {
+                Box::pin(async {
+                    container::the_command_of_the_guide_issues_a_token_for_an_administrator()
                 })
             },
         ),

@@ -117,6 +117,7 @@ impl Directories {
         for (name, mode) in [
             ("etc", 0o755),
             ("state", 0o700),
+            ("run", 0o755),
             ("credentials", 0o755),
             ("bin", 0o755),
         ] {
@@ -137,9 +138,44 @@ impl Directories {
         let root = self.root.path().display();
         text.replace("%d", &format!("{root}/credentials"))
             .replace("%S/api-tokens", &format!("{root}/state"))
+            .replace("/run/api-tokens", &format!("{root}/run"))
             .replace("/etc/api-tokens", &format!("{root}/etc"))
             .replace("/usr/local/bin", &format!("{root}/bin"))
     }
+}
+
+pub(crate) fn the_command_that_the_guide_checks_the_configuration_with_works() {
+    let directories = Directories::new();
+    fs::copy(PROGRAM, directories.path("bin/api-tokens")).unwrap();
+    fs::copy(
+        deployed("api-tokens.toml"),
+        directories.path("etc/api-tokens.toml"),
+    )
+    .unwrap();
+    let url = directories.path("etc/store-url");
+    fs::write(&url, "postgres://tokens:PASSWORD@db.internal/tokens\n").unwrap();
+    fs::set_permissions(&url, fs::Permissions::from_mode(0o600)).unwrap();
+    let guide = include_str!("../../../../docs/operate.md");
+    let find = |text: &'static str, before: &str| {
+        let commands = text.lines().filter_map(|line| line.strip_prefix(before));
+        let mut commands = commands.filter(|line| line.contains("serve --check"));
+        commands.next().expect("it names the command")
+    };
+    let command = find(guide, "# ");
+    let example = include_str!("../../../../deploy/api-tokens.toml");
+    assert_eq!(find(example, "#   "), command);
+    let run = Command::new("/bin/sh")
+        .args(["-c", &directories.expand(command)])
+        .env_clear()
+        .env("PATH", directories.path("bin"))
+        .output()
+        .unwrap();
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    assert_eq!(run.stdout, b"The configuration is valid.\n");
 }
 
 /// A service that is killed with the test.
@@ -156,8 +192,14 @@ pub(crate) fn the_command_of_the_unit_runs_in_its_directories() {
     let directories = Directories::new();
     fs::copy(PROGRAM, directories.path("bin/api-tokens")).unwrap();
     let config = fs::read_to_string(deployed("api-tokens.toml")).unwrap();
-    // Ports that are free.
-    let config = config.replace(":8080", ":0").replace(":9090", ":0");
+    // Ports that are free, and the socket of the guide.
+    let config = config
+        .replace(
+            "\"127.0.0.1:8080\"",
+            "[\"127.0.0.1:0\", \"unix:/run/api-tokens/socket\"]\nunix-socket-mode = \"660\"",
+        )
+        .replace(":9090", ":0");
+    let config = directories.expand(&config);
     fs::write(directories.path("etc/api-tokens.toml"), config).unwrap();
     let url = directories.expand("sqlite://%S/api-tokens/tokens.db");
     let credential = directories.path("credentials/store-url");
@@ -171,7 +213,9 @@ pub(crate) fn the_command_of_the_unit_runs_in_its_directories() {
     .unwrap();
     if is_root {
         chown(&credential, Some(0), Some(NOBODY)).unwrap();
-        chown(directories.path("state"), Some(NOBODY), Some(NOBODY)).unwrap();
+        for owned in ["state", "run"] {
+            chown(directories.path(owned), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
     }
     let socket = UnixDatagram::bind(directories.path("notify")).unwrap();
     fs::set_permissions(
@@ -222,6 +266,8 @@ pub(crate) fn the_command_of_the_unit_runs_in_its_directories() {
     };
     assert_eq!(mode("state/api-tokens-admin-token"), 0o600);
     assert_eq!(mode("state/tokens.db"), 0o600);
+    assert_eq!(values(&unit, "RuntimeDirectory"), ["api-tokens"]);
+    assert_eq!(mode("run/socket"), 0o660);
 
     let pid = service.0.id().to_string();
     let mut stderr = service.0.stderr.take().unwrap();

@@ -1,9 +1,12 @@
 //! A service behind a proxy that verifies each request with `api-tokens serve`.
 
+#[path = "ports.rs"]
+mod ports;
+
 use std::{
     fs::File,
     io::{BufRead, BufReader},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -23,6 +26,7 @@ use tokio::{
 };
 
 use crate::aliases::fold;
+pub(crate) use ports::free_address;
 
 /// The guide with the tested snippets.
 const GUIDE: &str = include_str!("../../../../docs/proxies.md");
@@ -314,11 +318,6 @@ fn serve(store: &str, directory: &TempDir) -> (Running, SocketAddr, String) {
     let token = std::fs::read_to_string(token).unwrap();
     let address = address.parse().unwrap();
     (Running(child), address, token.trim().to_owned())
-}
-
-pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// Returns the guide's first code block in a language.

@@ -4,9 +4,13 @@ use std::{
     error::Error,
     fmt,
     fs::File,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread,
 };
 
 use tokio_rustls::{
@@ -37,6 +41,10 @@ pub(in crate::serve) struct Certificate {
     current: RwLock<Arc<CertifiedKey>>,
 }
 
+/// Reloads a certificate in a thread of its own. Reading may take forever, such as from a pipe, and must
+/// delay neither signals nor the end of the process.
+pub(super) struct Reloader(SyncSender<()>);
+
 /// Why a certificate cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unusable(String);
@@ -53,12 +61,19 @@ impl Certificate {
 
     /// Loads the files again. If they cannot be used, goes on with what was loaded before. Connections that exist
     /// are not affected.
-    pub(super) fn reload(&self) {
+    fn reload(&self) {
         match load(&self.certificate, &self.key) {
             Ok(loaded) => {
                 // No code panics while holding the lock.
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
-                note("Reloaded the TLS certificate");
+                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                // The key belongs to the certificate.
+                let is_same = loaded.cert == current.cert;
+                *current = loaded;
+                drop(current);
+                note(match is_same {
+                    true => "The TLS certificate has not changed",
+                    false => "Reloaded the TLS certificate",
+                });
             }
             Err(error) => {
                 tracing::error!(
@@ -77,6 +92,24 @@ impl Certificate {
         let mut config = config.with_no_client_auth().with_cert_resolver(resolver);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+impl Reloader {
+    pub(super) fn start(certificate: Arc<Certificate>) -> io::Result<Self> {
+        // What is requested during a reload is done once, after it.
+        let (requests, requested) = sync_channel(1);
+        let reload = move || requested.iter().for_each(|()| certificate.reload());
+        thread::Builder::new()
+            .name("certificate".to_owned())
+            .spawn(reload)?;
+        Ok(Self(requests))
+    }
+
+    /// Requests a reload, without waiting for it.
+    pub(super) fn request(&self) {
+        // It fails if a reload is requested already.
+        let _ = self.0.try_send(());
     }
 }
 

@@ -72,7 +72,7 @@ impl NetworkOptions {
             return Ok(None);
         };
         let loaded = Certificate::load(certificate, key);
-        let loaded = loaded.map_err(|error| Failure::failed(error.to_string()))?;
+        let loaded = loaded.map_err(|error| Failure::usage(error.to_string()))?;
         Ok(Some(Arc::new(loaded)))
     }
 

@@ -7,7 +7,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::Certificate;
+use super::{Certificate, certificate::Reloader};
 use crate::{note::note, serve::systemd};
 
 /// Catches SIGTERM, SIGINT and SIGHUP.
@@ -16,8 +16,8 @@ pub(in crate::serve) struct Signals {
     terminate: Signal,
     /// `None` if it is ignored.
     hangup: Option<Signal>,
-    /// Reloaded on SIGHUP.
-    certificate: Option<Arc<Certificate>>,
+    /// Reloads the certificate on SIGHUP.
+    reloader: Option<Reloader>,
 }
 
 impl Signals {
@@ -31,7 +31,7 @@ impl Signals {
                 true => None,
                 false => Some(signal(SignalKind::hangup())?),
             },
-            certificate,
+            reloader: certificate.map(Reloader::start).transpose()?,
         })
     }
 
@@ -47,8 +47,8 @@ impl Signals {
             select! {
                 _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
-                () = hung_up => match &self.certificate {
-                    Some(certificate) => certificate.reload(),
+                () = hung_up => match &self.reloader {
+                    Some(reloader) => reloader.request(),
                     // A service has no terminal session that could end.
                     None if systemd::is_used() => note("Nothing to reload, because TLS is not used"),
                     None => return,

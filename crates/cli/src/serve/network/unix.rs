@@ -1,7 +1,7 @@
 //! The file of a Unix socket.
 
 use std::{
-    fs::{self, DirBuilder, File, Metadata, Permissions},
+    fs::{self, DirBuilder, File, Metadata, Permissions, TryLockError},
     io::{self, ErrorKind},
     os::unix::{
         fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
@@ -9,9 +9,13 @@ use std::{
     },
     path::{Path, PathBuf},
     process,
+    time::Duration,
 };
 
-use tokio::net::{UnixListener, UnixStream};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    time::sleep,
+};
 
 use super::endpoint::SocketMode;
 
@@ -21,6 +25,10 @@ pub(super) struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
 }
+
+/// How often a lock that another process holds is tried again, and the pause before.
+const LOCK_ATTEMPTS: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A directory that only this user can enter, removed when dropped.
 struct PrivateDirectory(PathBuf);
@@ -40,7 +48,7 @@ pub(super) async fn bind(path: &Path, mode: SocketMode) -> io::Result<(UnixListe
     // Another process that starts on the same path waits here, so that it cannot remove the socket of this one.
     // The lock ends with the variable.
     let lock = File::open(parent)?;
-    lock.lock()?;
+    acquire(&lock).await?;
     remove_abandoned(path).await?;
     let directory = PrivateDirectory::create(parent)?;
     let draft = directory.0.join("s");
@@ -53,6 +61,19 @@ pub(super) async fn bind(path: &Path, mode: SocketMode) -> io::Result<(UnixListe
     fs::hard_link(&draft, path)?;
     listener.set_nonblocking(true)?;
     Ok((UnixListener::from_std(listener)?, file))
+}
+
+/// Acquires a lock. Fails if another process keeps it: any process that can read the directory can.
+async fn acquire(lock: &File) -> io::Result<()> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => sleep(LOCK_PAUSE).await,
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => return Ok(()),
+        }
+    }
+    let message = "another process keeps the directory locked";
+    Err(io::Error::new(ErrorKind::TimedOut, message))
 }
 
 /// Removes the file of a socket on which no process listens. Fails if a process listens, and if it is another
@@ -164,6 +185,33 @@ mod tests {
         assert_eq!(refused.kind(), ErrorKind::AddrInUse);
         UnixStream::connect(&path).await.unwrap();
         assert_eq!(names(&directory), ["socket"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_keeps_the_directory_locked_does_not_block_forever() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("socket");
+        let lock = File::open(directory.path()).unwrap();
+        lock.lock().unwrap();
+        let refused = bind(&path, MODE).await.err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::TimedOut);
+        assert!(refused.to_string().contains("locked"), "{refused}");
+        assert!(names(&directory).is_empty());
+        drop(lock);
+        bind(&path, MODE).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_locks_the_directory_for_a_moment_is_waited_for() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("socket");
+        let lock = File::open(directory.path()).unwrap();
+        lock.lock().unwrap();
+        tokio::spawn(async move {
+            sleep(LOCK_PAUSE * 3).await;
+            drop(lock);
+        });
+        bind(&path, MODE).await.unwrap();
     }
 
     #[tokio::test]

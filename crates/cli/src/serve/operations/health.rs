@@ -22,7 +22,8 @@ pub(in crate::serve) struct Health {
     started: Arc<AtomicBool>,
     phase: watch::Receiver<Phase>,
     authenticator: Authenticator,
-    max_staleness: Duration,
+    /// How old the latest read of the change log may be.
+    recent: Duration,
 }
 
 /// Why the server should get no requests.
@@ -37,13 +38,13 @@ impl Health {
     pub(in crate::serve) fn new(
         phase: watch::Receiver<Phase>,
         authenticator: &Authenticator,
-        max_staleness: Duration,
+        recent: Duration,
     ) -> Self {
         Self {
             started: Arc::default(),
             phase,
             authenticator: authenticator.clone(),
-            max_staleness,
+            recent,
         }
     }
 
@@ -74,7 +75,7 @@ impl Health {
         if *self.phase.borrow() != Phase::Serving {
             return Err(Unready::Stopping);
         }
-        match can_verify(&self.authenticator.stats(), self.max_staleness) {
+        match can_verify(&self.authenticator.stats(), self.recent) {
             true => Ok(()),
             false => Err(Unready::StoreFails),
         }
@@ -83,9 +84,11 @@ impl Health {
 
 /// Whether cached tokens are admitted, or others can be looked up. A database that is down affects all
 /// nodes, so none is taken out of service for it before its cache is out of date.
-fn can_verify(stats: &Stats, max_staleness: Duration) -> bool {
-    let is_fresh = stats.lease_age.is_some_and(|age| age < max_staleness);
-    is_fresh || !stats.last_lookup_failed
+///
+/// A server that gets no requests performs no lookups, so it recovers by reading the change log.
+fn can_verify(stats: &Stats, recent: Duration) -> bool {
+    let was_read = stats.lease_age.is_some_and(|age| age < recent);
+    was_read || !stats.last_lookup_failed
 }
 
 #[cfg(test)]
