@@ -31,6 +31,7 @@ mod shared;
 mod stats;
 mod sync;
 mod usage;
+mod uses;
 mod weight;
 
 use std::{fmt, net::IpAddr, sync::Arc};
@@ -175,9 +176,13 @@ impl<A: Admit> WithEntry for Judge<'_, A> {
         }
         let counters = shared.counters.local();
         counters.hit();
-        entry.touch(now.monotonic);
-        if counted != Some(entry.token_id()) && !counters.count_use(entry.token_id()) {
-            entry.count();
+        if counted == Some(entry.token_id()) {
+            entry.keep(now.monotonic);
+        } else {
+            entry.touch(now.monotonic);
+            if !counters.count_use(entry.token_id()) {
+                entry.count();
+            }
         }
         Verification::Admitted(admit.admit(Admitted { entry, digest }))
     }
