@@ -648,6 +648,7 @@ catches! {
     revoked_is_terminal: RevokeIsForgotten RevokeMovesTheTime;
     revoking_changes_one_record: RevokeIsForgotten;
     a_revocation_is_visible_when_it_returns: RevokeIsForgotten;
+    a_revocation_elsewhere_is_applied_when_repeated: RevokeIsForgotten;
     a_purge_removes_only_expired_and_revoked_tokens: PurgeTakesTheLiving;
     tokens_of_other_apps_are_not_found: OwnerIsIgnored;
     a_rotation_is_atomic: RotationIsNotOneStep RotationsAllWin;

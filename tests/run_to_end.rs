@@ -90,6 +90,7 @@ impl Ann {
             "set_policy" SetPolicy tokens => tokens.set_policy(None, Policy::default()),
             "revoke_selected" RevokeToken tokens =>
                 tokens.revoke_selected(&TokenSelection::new(TokenQuery::default(), token, 1)),
+            "revoke_many" RevokeToken tokens => tokens.revoke_many(&[token]),
             "app: issue" IssueToken handle => handle.issue(new()),
             "app: rename" RenameToken handle => handle.rename(token, "nightly"),
             "app: rotate" RotateToken handle => handle.rotate(token, DAY),

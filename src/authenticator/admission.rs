@@ -153,8 +153,15 @@ impl Admission {
         let Some(token) = self.found.entry.as_ref().map(Entry::token_id) else {
             return;
         };
-        if self.counted != Some(token) && !self.shared.counters.local().count_use(token) {
-            self.shared.cache.count_orphan(token, 1, seconds(now));
+        if self.counted == Some(token) {
+            return;
+        }
+        let Shared {
+            cache, counters, ..
+        } = &*self.shared;
+        // The entry has the time of the uses that the thread counts.
+        if !cache.touch(&self.digest, now) || !counters.local().count_use(token) {
+            cache.count_orphan(token, 1, seconds(now));
         }
     }
 }

@@ -4,7 +4,6 @@
 //! requires the lock of its shard in `in_flight`, except when evicting to make room.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -16,7 +15,7 @@ use std::{
 };
 
 use super::{
-    entry::{Entry, Instant, seconds},
+    entry::{Entry, Instant},
     grants::Grants,
     hash::DigestHasher,
     labels::Labels,
@@ -26,11 +25,12 @@ use super::{
     positions::{AnswerPosition, COVERED, Freshness, Kind, Positions, Reached, UNCOVERED},
     preload::{Loss, Preload},
     seen::SeenTokens,
+    uses::Orphans,
 };
 use crate::{
     model::{app::AppId, record::TokenRecord},
     time::Clock,
-    token::{TokenDigest, TokenId},
+    token::TokenDigest,
 };
 
 #[derive(Debug)]
@@ -48,12 +48,8 @@ pub(super) struct Cache {
     pub(super) making_room: AtomicBool,
     /// How long an answer is fresh after its lookup began, in nanoseconds.
     staleness: u64,
-    /// Uses of tokens that are no longer cached.
-    orphans: Mutex<HashMap<TokenId, (u32, u32)>>,
+    pub(super) orphans: Orphans,
 }
-
-/// How many evicted tokens have their uses kept until they are recorded.
-const MAX_ORPHANS: usize = 1 << 16;
 
 /// The minimum number of tracked digests whose tokens are not cached: those seen before, and those
 /// pending. Each takes a fraction of the space of a cached token.
@@ -107,7 +103,7 @@ impl Cache {
             room_at: AtomicUsize::new(capacity),
             making_room: AtomicBool::new(false),
             staleness,
-            orphans: Mutex::default(),
+            orphans: Orphans::default(),
         }
     }
 
@@ -177,7 +173,7 @@ impl Cache {
             if !now.is_before(until) {
                 return None;
             }
-            entry.touch(now.monotonic);
+            entry.keep(now.monotonic);
             let revived = || {
                 let until = token.until.min(app.until);
                 entry.revived(Arc::clone(&grant), until, token.coverage)
@@ -292,7 +288,13 @@ impl Cache {
         let entry = Entry::of(token, grant, freshness, looked_up_at);
         let app_is_enabled = entry.app_is_enabled();
         if let Some(before) = entries.insert(*digest, entry) {
-            self.save_uses(before);
+            match entries.get(digest) {
+                Some(entry) if entry.token_id() == before.token_id() => {
+                    entry.used_before(before);
+                    self.save_counted_uses(before);
+                }
+                _ => self.save_uses(before),
+            }
         }
         if freshness.coverage == COVERED {
             if app_is_enabled {
@@ -438,50 +440,6 @@ impl Cache {
 
     pub(super) fn has_room(&self) -> bool {
         self.occupied() < self.limit()
-    }
-
-    /// Keeps the uses of an entry that is being removed.
-    pub(super) fn save_uses(&self, entry: &Entry) {
-        let uses = entry.take_uses();
-        if uses > 0 {
-            self.count_orphan(entry.token_id(), uses, entry.last_used());
-        }
-    }
-
-    /// Counts uses of a token that is not cached.
-    pub(super) fn count_orphan(&self, token: TokenId, uses: u32, last_used: u32) {
-        let mut orphans = lock(&self.orphans);
-        if orphans.len() < MAX_ORPHANS || orphans.contains_key(&token) {
-            let orphan = orphans.entry(token).or_default();
-            orphan.0 = orphan.0.saturating_add(uses);
-            orphan.1 = orphan.1.max(last_used);
-        }
-    }
-
-    /// Takes the uses counted here and in the threads' counters: for each token the number of uses,
-    /// and the second of the monotonic clock of the last one.
-    pub(super) fn take_uses(
-        &self,
-        mut counted_uses: HashMap<TokenId, u32>,
-        monotonic: Duration,
-    ) -> HashMap<TokenId, (u32, u32)> {
-        let mut uses = std::mem::take(&mut *lock(&self.orphans));
-        let mut add = |token, count: u32, last_used: u32| {
-            let (sum, last) = uses.entry(token).or_default();
-            *sum = sum.saturating_add(count);
-            *last = last_used.max(*last);
-        };
-        for entry in self.entries.pin().values() {
-            let counted_uses = counted_uses.remove(&entry.token_id()).unwrap_or(0);
-            let count = entry.take_uses().saturating_add(counted_uses);
-            if count > 0 {
-                add(entry.token_id(), count, entry.last_used());
-            }
-        }
-        for (token, count) in counted_uses {
-            add(token, count, seconds(monotonic));
-        }
-        uses
     }
 
     /// Whether to make room now. A caller that gets `true` has to do it.

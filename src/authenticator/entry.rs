@@ -36,8 +36,10 @@ pub(super) struct Entry {
     expires_at: Expiry,
     /// Nanoseconds of the monotonic clock until which the entry is fresh without the lease.
     fresh_until: u64,
-    /// Seconds of the monotonic clock; decides the order of eviction.
+    /// When the token was last used, in seconds of the monotonic clock; zero if it was not, as far as is known.
     last_used: AtomicU32,
+    /// When the token was last looked up or checked without a use, in seconds of the monotonic clock.
+    last_kept: AtomicU32,
     /// Uses that are not recorded yet and not in a thread's counters.
     uses: AtomicU32,
     /// Whether the lease covers the entry: see [`Freshness`].
@@ -74,7 +76,8 @@ impl Entry {
             grant,
             expires_at: Expiry::of(token.expires_at),
             fresh_until: freshness.until,
-            last_used: AtomicU32::new(seconds(monotonic)),
+            last_used: AtomicU32::new(0),
+            last_kept: AtomicU32::new(seconds(monotonic)),
             uses: AtomicU32::new(0),
             coverage: AtomicU32::new(freshness.coverage),
             revoked: token.revoked_at.is_some(),
@@ -91,6 +94,7 @@ impl Entry {
             expires_at: self.expires_at,
             fresh_until: until,
             last_used: AtomicU32::new(self.last_used()),
+            last_kept: AtomicU32::new(self.last_kept.load(Relaxed)),
             uses: AtomicU32::new(0),
             coverage: AtomicU32::new(coverage),
             revoked: self.revoked,
@@ -246,8 +250,23 @@ impl Entry {
         }
     }
 
+    /// Keeps the token in the cache, as a use does, but is not one.
+    pub(super) fn keep(&self, monotonic: Duration) {
+        self.last_kept.fetch_max(seconds(monotonic), Relaxed);
+    }
+
+    /// Notes the last use of the entry that this one has replaced.
+    pub(super) fn used_before(&self, replaced: &Self) {
+        self.last_used.fetch_max(replaced.last_used(), Relaxed);
+    }
+
     pub(super) fn last_used(&self) -> u32 {
         self.last_used.load(Relaxed)
+    }
+
+    /// Decides the order of eviction.
+    pub(super) fn age(&self) -> u32 {
+        self.last_used().max(self.last_kept.load(Relaxed))
     }
 
     /// Counts a use here, if the thread's counters have no free slot for it.

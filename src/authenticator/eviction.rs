@@ -49,7 +49,7 @@ impl Cache {
 
     fn evict_oldest(&self) {
         let entries = self.entries.pin();
-        let mut ages: Vec<u32> = entries.values().map(Entry::last_used).collect();
+        let mut ages: Vec<u32> = entries.values().map(Entry::age).collect();
         if ages.is_empty() {
             return;
         }
@@ -58,7 +58,7 @@ impl Cache {
         self.preload.lose(Loss::Capacity);
         let mut evicted = 0;
         for (digest, entry) in &entries {
-            if evicted < surplus && entry.last_used() <= oldest_to_keep {
+            if evicted < surplus && entry.age() <= oldest_to_keep {
                 self.seen.insert(digest);
                 self.save_uses(entry);
                 entries.remove(digest);

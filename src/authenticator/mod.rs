@@ -31,6 +31,7 @@ mod shared;
 mod stats;
 mod sync;
 mod usage;
+mod uses;
 mod weight;
 
 use std::{fmt, net::IpAddr, sync::Arc};
@@ -175,9 +176,13 @@ impl<A: Admit> WithEntry for Judge<'_, A> {
         }
         let counters = shared.counters.local();
         counters.hit();
-        entry.touch(now.monotonic);
-        if counted != Some(entry.token_id()) && !counters.count_use(entry.token_id()) {
-            entry.count();
+        if counted == Some(entry.token_id()) {
+            entry.keep(now.monotonic);
+        } else {
+            entry.touch(now.monotonic);
+            if !counters.count_use(entry.token_id()) {
+                entry.count();
+            }
         }
         Verification::Admitted(admit.admit(Admitted { entry, digest }))
     }
@@ -422,10 +427,19 @@ impl Authenticator {
 
     /// Applies a change of a token, before the call that made it returns.
     pub(crate) async fn apply_token_change(&self, digest: &TokenDigest) {
-        self.shared.evict(digest);
-        if self.shared.cache.preload.is_complete() {
-            // On failure the token stays pending and is re-read in the background.
-            drop(refresh::read(&self.shared, &[*digest]).await);
+        self.apply_token_changes(std::slice::from_ref(digest)).await;
+    }
+
+    /// Applies changes of tokens, before the call that made or found them returns.
+    pub(crate) async fn apply_token_changes(&self, digests: &[TokenDigest]) {
+        for batch in digests.chunks(refresh::BATCH) {
+            for digest in batch {
+                self.shared.evict(digest);
+            }
+            if self.shared.cache.preload.is_complete() {
+                // On failure the tokens stay pending and are re-read in the background.
+                drop(refresh::read(&self.shared, batch).await);
+            }
         }
     }
 

@@ -12,20 +12,39 @@ impl Authenticator {
     /// store otherwise, and is as fresh as that of [`authenticate`](Self::authenticate). It does not count
     /// as a use of the token.
     ///
+    /// A token that is restricted to [networks](crate::Networks) is refused. Use
+    /// [`recheck_from`](Self::recheck_from), which has an example, unless you have no such tokens.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Rejection`] whose kind says why the token is refused. If the kind
+    /// [is unavailable](crate::RejectionKind::is_unavailable), the token could not be checked. A token that
+    /// is restricted to [networks](crate::Networks) is refused as well.
+    pub async fn recheck(&self, principal: &AppPrincipal) -> Result<AppPrincipal, Rejection> {
+        self.recheck_from(principal, None).await
+    }
+
+    /// Checks whether the token of a connection is still live and may be used from the client's address,
+    /// and otherwise behaves like [`recheck`](Self::recheck). `None` means that the address is unknown.
+    ///
     /// # Examples
     ///
     /// ```
-    /// use std::time::Duration;
+    /// use std::{net::IpAddr, time::Duration};
     ///
     /// use tower_api_tokens::{AppPrincipal, Authenticator, Rejection};
     ///
     /// /// Returns when the token of a stream is refused. A failure of the store ends the stream if it
     /// /// lasts for a minute.
-    /// async fn refused(authenticator: Authenticator, principal: AppPrincipal) -> Rejection {
+    /// async fn refused(
+    ///     authenticator: Authenticator,
+    ///     principal: AppPrincipal,
+    ///     client: Option<IpAddr>,
+    /// ) -> Rejection {
     ///     let mut failures = 0;
     ///     loop {
     ///         tokio::time::sleep(Duration::from_secs(5)).await;
-    ///         match authenticator.recheck(&principal).await {
+    ///         match authenticator.recheck_from(&principal, client).await {
     ///             Ok(_) => failures = 0,
     ///             Err(rejection) if rejection.kind().is_unavailable() && failures < 12 => failures += 1,
     ///             Err(rejection) => return rejection,
@@ -36,19 +55,8 @@ impl Authenticator {
     ///
     /// # Errors
     ///
-    /// Returns a [`Rejection`] whose kind says why the token is refused. If the kind
-    /// [is unavailable](crate::RejectionKind::is_unavailable), the token could not be checked. A token that
-    /// is restricted to [networks](crate::Networks) is refused; see [`recheck_from`](Self::recheck_from).
-    pub async fn recheck(&self, principal: &AppPrincipal) -> Result<AppPrincipal, Rejection> {
-        self.recheck_from(principal, None).await
-    }
-
-    /// Checks whether the token of a connection is still live and may be used from the client's address,
-    /// and otherwise behaves like [`recheck`](Self::recheck). `None` means that the address is unknown.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`recheck`](Self::recheck).
+    /// Returns the same errors as [`recheck`](Self::recheck). The token of a client outside of its networks, or
+    /// with an unknown address, is refused.
     pub async fn recheck_from(
         &self,
         principal: &AppPrincipal,

@@ -1,4 +1,7 @@
 //! Revokes many tokens: all that a query lists, in two steps, or those with given identifiers.
+//!
+//! Another process may have revoked some of them, and this one may still admit them from its cache. They are
+//! not revoked again, but what was found out about them is applied here before the call returns.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +12,7 @@ use super::{ApiTokens, LifecycleError, LifecycleErrorKind, change::Subject};
 use crate::{
     model::{
         audit::{AuditAction, AuditEventId},
-        record::TokenRecord,
+        record::{TokenRecord, TokenStatus},
     },
     store::{Op, Page, PageSize, TokenCursor, TokenOrder, TokenQuery, pages, run_to_end},
     token::{TokenDigest, TokenId},
@@ -108,9 +111,10 @@ impl ApiTokens {
     /// Revokes the tokens of a [selection](Self::select_for_revocation), 1,000 in each transaction. A token
     /// that no longer matches, because it was used or edited in the meantime, is left out.
     ///
-    /// When this returns, none of them is admitted in this process. Each revocation has an audit event, and
-    /// all of these name the same batch. If the future is dropped, the revocation continues. After an error,
-    /// some of the tokens may be revoked: call this again with the same selection to revoke the others.
+    /// When this returns, none of them is admitted in this process, even if another one has revoked it in the
+    /// meantime. Each revocation has an audit event, and all of these name the same batch. If the future is
+    /// dropped, the revocation continues. After an error, some of the tokens may be revoked: call this again
+    /// with the same selection to revoke the others.
     ///
     /// # Errors
     ///
@@ -147,16 +151,36 @@ impl ApiTokens {
             }
         }
         drop(pages);
+        // Afterwards, so that a token that is revoked in between is in one of the listings.
+        self.apply_revoked(&query, selection.newest).await?;
         self.revoke_in_steps(&selected, &query).await
+    }
+
+    /// Applies the revocations, by any process, of tokens that the query would list if they were live.
+    async fn apply_revoked(
+        &self,
+        query: &TokenQuery,
+        newest: TokenId,
+    ) -> Result<(), LifecycleError> {
+        let mut query = query.clone().status(TokenStatus::Revoked);
+        query.admissible = false;
+        let mut pages = pages(None, |after| self.listed(&query, after));
+        while let Some(page) = pages.try_next().await? {
+            let older = page.items.iter().filter(|token| token.id <= newest);
+            let revoked: Vec<_> = older.map(|token| token.digest).collect();
+            self.authenticator().apply_token_changes(&revoked).await;
+        }
+        Ok(())
     }
 
     /// Revokes the tokens with these identifiers, 1,000 in each transaction, for example those that
     /// leaked. Tokens that do not exist, have expired or were revoked before are left out, and so is the
     /// token that the actor [acts with](super::Authority::own_token).
     ///
-    /// When this returns, none of them is admitted in this process. Each revocation has an audit event, and
-    /// all of these name the same batch. If the future is dropped, the revocation continues. After an error,
-    /// some of the tokens may be revoked: call this again to revoke the others.
+    /// When this returns, none of those that are revoked is admitted in this process, even if another one had
+    /// revoked it before. Each revocation has an audit event, and all of these name the same batch. If the
+    /// future is dropped, the revocation continues. After an error, some of the tokens may be revoked: call
+    /// this again to revoke the others.
     ///
     /// # Errors
     ///
@@ -177,18 +201,18 @@ impl ApiTokens {
         tokens: &BTreeSet<TokenId>,
     ) -> Result<BulkRevocation, LifecycleError> {
         let now = self.now();
-        let mut selected = Vec::new();
+        let (mut selected, mut ended) = (Vec::new(), Vec::new());
         for id in tokens {
             match self.get(*id).await {
                 Ok(token) if self.is_revocable(&token, now) => {
                     selected.push((token.id, token.digest));
                 }
-                Err(error) if error.kind() != LifecycleErrorKind::UnknownToken => {
-                    return Err(error);
-                }
-                Ok(_) | Err(_) => {}
+                Ok(token) => ended.push(token.digest),
+                Err(error) if error.kind() == LifecycleErrorKind::UnknownToken => {}
+                Err(error) => return Err(error),
             }
         }
+        self.authenticator().apply_token_changes(&ended).await;
         let mut query = from_newest(&TokenQuery::default());
         self.authority.limits().narrow(&mut query.app);
         self.revoke_in_steps(&selected, &query).await
@@ -213,9 +237,8 @@ impl ApiTokens {
             }
             batch = revocation.audit.as_ref().map(|event| event.id);
             let applied = self.apply_revocation(&revocation).await;
-            for (_, digest) in step {
-                self.authenticator().apply_token_change(digest).await;
-            }
+            let digests: Vec<_> = step.iter().map(|(_, digest)| *digest).collect();
+            self.authenticator().apply_token_changes(&digests).await;
             revoked += applied?.into_tokens()?.len();
         }
         Ok(BulkRevocation { revoked, batch })
@@ -228,9 +251,18 @@ impl ApiTokens {
         after: Option<TokenCursor>,
     ) -> Result<Page<TokenRecord, TokenCursor>, LifecycleError> {
         let now = self.now();
-        let mut page = self.list(&query.clone().after(after)).await?;
+        let mut page = self.listed(query, after).await?;
         page.items.retain(|token| self.is_revocable(token, now));
         Ok(page)
+    }
+
+    /// Lists the tokens after a position.
+    async fn listed(
+        &self,
+        query: &TokenQuery,
+        after: Option<TokenCursor>,
+    ) -> Result<Page<TokenRecord, TokenCursor>, LifecycleError> {
+        self.list(&query.clone().after(after)).await
     }
 
     fn is_revocable(&self, token: &TokenRecord, now: Timestamp) -> bool {

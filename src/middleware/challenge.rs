@@ -312,21 +312,13 @@ impl Answer {
 
     fn to(rejection: &Rejection) -> Self {
         match rejection.kind() {
+            kind if kind.is_unavailable() => Self::Unavailable,
             RejectionKind::MissingCredential => Self::Missing(rejection.misplaced()),
             RejectionKind::MalformedCredential => Self::Malformed(rejection.fault()),
-            RejectionKind::WrongFormat
-            | RejectionKind::UnknownToken
-            | RejectionKind::RevokedToken
-            | RejectionKind::ExpiredToken
-            | RejectionKind::DisabledApp
-            | RejectionKind::RestrictedToken
-            | RejectionKind::SuspendedToken
-            | RejectionKind::NotYetValidToken => Self::Invalid,
             RejectionKind::OutsideNetworks => Self::OutsideNetworks,
             RejectionKind::InsufficientScope => Self::InsufficientScope,
-            RejectionKind::StoreFailure | RejectionKind::StoreTimeout | RejectionKind::Overload => {
-                Self::Unavailable
-            }
+            // There is no live token. Clients do not learn why.
+            _ => Self::Invalid,
         }
     }
 

@@ -24,8 +24,25 @@ pub(super) struct CredentialSources {
 pub(super) enum Presented<'h> {
     /// The value of a header field, or its part after the scheme.
     Token(&'h [u8]),
-    /// The user name or password of a Basic credential.
-    Basic(Zeroizing<Vec<u8>>),
+    Basic(UserAndPassword),
+}
+
+/// The user name and the password of a Basic credential, with a colon in between.
+pub(super) struct UserAndPassword(Zeroizing<Vec<u8>>);
+
+impl UserAndPassword {
+    fn halves(&self) -> [&[u8]; 2] {
+        let mut halves = self.0.splitn(2, |byte| *byte == b':');
+        [(); 2].map(|()| halves.next().unwrap_or_default())
+    }
+
+    /// The token: the password, or the user name if the password is empty, as `curl -u "$TOKEN:"` sends it.
+    pub(super) fn token(&self) -> &[u8] {
+        match self.halves() {
+            [user, []] => user,
+            [_, password] => password,
+        }
+    }
 }
 
 impl CredentialSources {
@@ -39,19 +56,20 @@ impl CredentialSources {
         self.extract_up_to::<MAX_PRESENTED_LEN, F>(fields)
     }
 
-    /// Whether the only credential passes `is_recognized`. One that is longer than any token is read all
-    /// the same. Credentials that are joined, and those that cannot be read, count as recognized.
+    /// Whether the only credential passes `is_recognized`, or one half of a Basic credential does. One that is
+    /// longer than any token is read all the same. Credentials that are joined, and those that cannot be read,
+    /// count as recognized.
     pub(super) fn is_recognized<F: Fields>(
         &self,
         fields: &mut F,
-        is_recognized: impl FnOnce(&[u8]) -> bool,
+        is_recognized: impl Fn(&[u8]) -> bool,
     ) -> bool {
         let is_word = |byte: &u8| byte.is_ascii_graphic() && *byte != b',';
         match self.extract_up_to::<{ usize::MAX }, F>(fields) {
             Ok(Some(Presented::Token(token))) => {
                 token.is_empty() || !token.iter().all(is_word) || is_recognized(token)
             }
-            Ok(Some(Presented::Basic(password))) => is_recognized(&password),
+            Ok(Some(Presented::Basic(basic))) => basic.halves().into_iter().any(is_recognized),
             Ok(None) | Err(_) => true,
         }
     }
@@ -244,24 +262,17 @@ fn after_spaces(rest: &[u8]) -> Result<&[u8], CredentialFault> {
     }
 }
 
-/// The token of a Basic credential (RFC 7617 section 2): the password, or the user name if the
-/// password is empty, as `curl -u "$TOKEN:"` sends it.
+/// Decodes a Basic credential (RFC 7617 section 2).
 fn read_basic<'h>(encoded: &[u8]) -> Result<Presented<'h>, CredentialFault> {
     let mut text = Zeroizing::new(vec![0; base64::decoded_len_estimate(encoded.len())]);
     let length = STANDARD
         .decode_slice(encoded, &mut text)
         .map_err(|_| CredentialFault::Basic)?;
     text.truncate(length);
-    if std::str::from_utf8(&text).is_err() {
+    if std::str::from_utf8(&text).is_err() || !text.contains(&b':') {
         return Err(CredentialFault::Basic);
     }
-    let colon = text
-        .iter()
-        .position(|byte| *byte == b':')
-        .ok_or(CredentialFault::Basic)?;
-    let (user, password) = (&text[..colon], &text[colon + 1..]);
-    let token = if password.is_empty() { user } else { password };
-    Ok(Presented::Basic(Zeroizing::new(token.to_vec())))
+    Ok(Presented::Basic(UserAndPassword(text)))
 }
 
 /// Whether a byte may occur in a scheme, which is a `token` of RFC 9110 section 5.6.2.
@@ -307,10 +318,11 @@ mod tests {
         #[test]
         fn a_basic_password_is_read_back(user in "[^:]{0,20}", password in "\\PC{1,40}") {
             let encoded = STANDARD.encode(format!("{user}:{password}"));
-            let Ok(Presented::Basic(token)) = read_basic(encoded.as_bytes()) else {
+            let Ok(Presented::Basic(basic)) = read_basic(encoded.as_bytes()) else {
                 return Err(TestCaseError::fail("refused"));
             };
-            prop_assert_eq!(token.as_slice(), password.as_bytes());
+            prop_assert_eq!(basic.token(), password.as_bytes());
+            prop_assert_eq!(basic.halves(), [user.as_bytes(), password.as_bytes()]);
         }
     }
 

@@ -74,8 +74,9 @@ impl ApiTokenLayer {
     ///
     /// A credential is not a token of yours if it begins with none of the prefixes of your
     /// [formats](crate::TokenFormat), whatever its length. One that begins like a token of yours, and is
-    /// not live, is refused as always. So are a request with several credentials, and a credential that
-    /// contains spaces or commas. A request without a credential is refused unless the layer is
+    /// not live, is refused as always. So are a request with several credentials, a credential that
+    /// contains spaces or commas, and a Basic credential whose user name or password begins like a token of
+    /// yours. A request without a credential is refused unless the layer is
     /// [`optional`](Self::optional).
     ///
     /// **Requests that are passed on are not authenticated.** Put an authenticator inside of this layer

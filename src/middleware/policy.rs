@@ -186,8 +186,8 @@ impl Policy {
             Presented::Token(token) => authenticator.verify(token, counted, client, admit),
             // Any text may be a password. One that cannot be a token is wrong rather than
             // malformed, so that a browser prompts again.
-            Presented::Basic(password) => {
-                match authenticator.verify(password, counted, client, admit) {
+            Presented::Basic(basic) => {
+                match authenticator.verify(basic.token(), counted, client, admit) {
                     Verification::Refused(rejection)
                         if rejection.kind() == RejectionKind::MalformedCredential =>
                     {

@@ -125,9 +125,16 @@ impl AppPrincipal {
     /// Returns the value of a metadata key of the app, or of the token if the app does not have the
     /// key.
     ///
-    /// Customers who may edit the metadata of their tokens therefore cannot override what you store with the app, such
-    /// as its plan. Rely only on keys that you set on every app: for any other key, the customer may have chosen the
-    /// value.
+    /// Customers who may edit the metadata of their tokens therefore cannot override what you store with the app. But
+    /// if the app does not have the key, the customer may have chosen the value. Read what only you may set, such as
+    /// a plan, with [`app_metadata`](Self::app_metadata).
+    #[must_use]
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.as_deref()?.get(key)
+    }
+
+    /// Returns the value of a metadata key of the app, whatever metadata the token has. Customers cannot
+    /// change the metadata of their app, unless you let them.
     ///
     /// # Examples
     ///
@@ -135,7 +142,7 @@ impl AppPrincipal {
     /// use tower_api_tokens::AppPrincipal;
     ///
     /// fn requests_per_minute(principal: &AppPrincipal) -> u32 {
-    ///     match principal.metadata("plan") {
+    ///     match principal.app_metadata("plan") {
     ///         Some("enterprise") => 10_000,
     ///         Some("pro") => 1_000,
     ///         _ => 60,
@@ -143,8 +150,8 @@ impl AppPrincipal {
     /// }
     /// ```
     #[must_use]
-    pub fn metadata(&self, key: &str) -> Option<&str> {
-        self.metadata.as_deref()?.get(key)
+    pub fn app_metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.as_deref()?.get_of_app(key)
     }
 
     /// Iterates over the keys and values of all metadata, in the order of the keys. If both the app

@@ -223,6 +223,8 @@ async fn tokens_that_change_with_their_app_are_looked_up_again() {
             let principal = cached.node.present(&cached.tokens[1]).await.unwrap();
             let all: Vec<_> = principal.metadata_entries().collect();
             assert_eq!(all, [("plan", "pro"), ("team", "ops")]);
+            assert_eq!(principal.app_metadata("plan"), Some("pro"));
+            assert_eq!(principal.app_metadata("team"), None, "that of the token");
         }
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tower_api_tokens::{
-    AppPrincipal, ImportedToken, IssuedToken, MaskedToken, MetadataPatch, NewToken, Rejection,
-    RejectionKind, StoreErrorKind, TokenDigest, TokenEdit,
+    AppPrincipal, Clock, ImportedToken, IssuedToken, MaskedToken, MetadataPatch, NewToken,
+    Rejection, RejectionKind, StoreErrorKind, TokenDigest, TokenEdit, TokenRecord,
     testing::{Fault, Fixture},
 };
 
@@ -25,17 +25,80 @@ async fn refusal(node: &Node, principal: &AppPrincipal) -> Option<RejectionKind>
 }
 
 #[tokio::test]
-async fn a_live_token_is_confirmed_from_the_cache_and_counts_no_use() {
+async fn a_live_token_is_confirmed_from_the_cache() {
     let node = new_node();
     let token = known(&node).await;
     let principal = connect(&node, &token).await;
-    let uses = node.tokens.authenticator().stats();
+    let lookups = node.tokens.authenticator().stats().lookups;
     for _ in 0..10 {
         assert_eq!(recheck(&node, &principal).await.unwrap(), principal);
     }
     assert_eq!(node.store.finds(), 1);
     let stats = node.tokens.authenticator().stats();
-    assert_eq!(stats.lookups, uses.lookups);
+    assert_eq!(stats.lookups, lookups);
+}
+
+/// Records the uses so far, and returns the record of the token.
+async fn recorded(node: &Node, token: &IssuedToken) -> TokenRecord {
+    let recorder = node
+        .tokens
+        .authenticator()
+        .record_usage(node.store.clone())
+        .start();
+    recorder.unwrap().stop().await.unwrap();
+    node.tokens.get(token.record().id).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_check_is_not_a_use_whether_it_looks_the_token_up_or_not() {
+    for age in [Duration::from_secs(2), BOUND] {
+        let node = new_node();
+        node.clock.advance(BOUND);
+        let token = known(&node).await;
+        let principal = connect(&node, &token).await;
+        let used_at = node.clock.now();
+        for _ in 0..3 {
+            node.clock.advance(age);
+            recheck(&node, &principal).await.unwrap();
+        }
+        let record = recorded(&node, &token).await;
+        assert_eq!((record.uses, record.last_used_at), (1, Some(used_at)));
+        recheck(&node, &principal).await.unwrap();
+        assert_eq!(recorded(&node, &token).await, record);
+        connect(&node, &token).await;
+        let record = recorded(&node, &token).await;
+        let used_at = node.clock.now();
+        assert_eq!((record.uses, record.last_used_at), (2, Some(used_at)));
+    }
+}
+
+#[tokio::test]
+async fn a_check_after_a_rotation_does_not_count_as_a_use_after_it() {
+    for preloads in [false, true] {
+        let node = new_node();
+        node.clock.advance(BOUND);
+        let token = known(&node).await;
+        let follower = match preloads {
+            true => node.tokens.follow().preload(|_| {}),
+            false => node.tokens.follow(),
+        };
+        let follower = follower.start().await.unwrap();
+        let principal = connect(&node, &token).await;
+        let used_at = node.clock.now();
+        let a_second = Duration::from_secs(1);
+        node.clock.advance(a_second);
+        let overlap = Duration::from_secs(3600);
+        let rotated = node.tokens.rotate(token.record().id, overlap).await;
+        drop(rotated.unwrap());
+        for _ in 0..2 {
+            node.clock.advance(a_second);
+            recheck(&node, &principal).await.unwrap();
+        }
+        follower.stop().await.unwrap();
+        let record = node.tokens.get(token.record().id).await.unwrap();
+        assert_eq!((record.uses, record.last_used_at), (1, Some(used_at)));
+        assert_eq!(record.used_since_rotation(), Some(false));
+    }
 }
 
 #[tokio::test]

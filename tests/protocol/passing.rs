@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{Empty, Full};
@@ -17,6 +18,11 @@ use crate::{
 };
 
 const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl";
+
+fn basic(user: &str, password: &str) -> String {
+    let credential = STANDARD.encode(format!("{user}:{password}"));
+    format!("Basic {credential}")
+}
 
 fn passing(fixture: &Fixture) -> ApiTokenLayer {
     fixture.layer().pass_unrecognized().unwrap()
@@ -38,8 +44,9 @@ async fn a_credential_that_is_not_ours_is_passed_on_without_a_principal() {
         Wire::get().authorization(bearer(&UNKNOWN.replace("acme", "mkey"))),
         Wire::get().authorization(bearer(&long)),
         Wire::get().authorization("bearer  a"),
-        // `ada:correct horse`
-        Wire::get().authorization("Basic YWRhOmNvcnJlY3QgaG9yc2U="),
+        Wire::get().authorization(basic("ada", "correct horse")),
+        // Only the beginning of a half counts.
+        Wire::get().authorization(basic("ada", "correct:acme_x")),
         Wire::get().field("x-api-key", JWT),
         Wire::get().field("x-api-key", &long),
     ] {
@@ -90,8 +97,13 @@ async fn what_begins_like_our_tokens_and_is_not_live_is_refused_as_always() {
         Wire::get().authorization(bearer(&long)),
         Wire::get().authorization(bearer("acme_")),
         Wire::get().field("x-api-key", UNKNOWN),
-        // `ada:acme_x`
-        Wire::get().authorization("Basic YWRhOmFjbWVfeA=="),
+        // Either half may be the token.
+        Wire::get().authorization(basic("ada", "acme_x")),
+        Wire::get().authorization(basic("acme_x", "")),
+        Wire::get().authorization(basic(UNKNOWN, "x")),
+        Wire::get().authorization(basic(fixture.token(), "x")),
+        Wire::get().authorization(basic(fixture.token(), "x:y")),
+        Wire::get().authorization(basic(fixture.token(), JWT)),
     ] {
         let refusal = passing.refuses(&request).await;
         assert_eq!(refusal, strict.refuses(&request).await, "{request:?}");

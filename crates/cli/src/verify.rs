@@ -101,10 +101,7 @@ fn admitted(
 }
 
 fn refused(session: &Session, rejection: Rejection) -> Result<(), Failure> {
-    if matches!(
-        rejection.kind(),
-        RejectionKind::StoreFailure | RejectionKind::StoreTimeout | RejectionKind::Overload
-    ) {
+    if rejection.kind().is_unavailable() {
         return Err(Failure::failed("cannot check the token").because(rejection));
     }
     if session.json {

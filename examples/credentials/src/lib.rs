@@ -1,7 +1,7 @@
 //! A service whose routes accept users with a JWT, the platform's master key, and API tokens. All three
 //! are sent as `Authorization: Bearer`, and each handler sees which one it was.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Extension, Router,
@@ -17,6 +17,20 @@ use http::{
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::Deserialize;
 use tower_api_tokens::{ApiTokenLayer, ApiTokens, AppPrincipal, LayerError, TokenDigest};
+
+/// The master key if you set none.
+pub const DEMO_MASTER_KEY: &str = "master-key-for-the-demo";
+
+/// Returns a command for each key, to try a service at this address. A master key of your own is not shown: the
+/// shell takes it from the environment.
+pub fn commands(token: &str, master: &str, address: SocketAddr) -> [String; 2] {
+    let master = match master {
+        DEMO_MASTER_KEY => DEMO_MASTER_KEY,
+        _ => "$MASTER_KEY",
+    };
+    let command = |key| format!("curl -H \"Authorization: Bearer {key}\" http://{address}/whoami");
+    [token, master].map(command)
+}
 
 /// Who sent a request.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Each kind of credential, on the same routes.
 
 use axum::{Router, body::Body};
-use example_credentials::{Keys, service};
+use example_credentials::{DEMO_MASTER_KEY, Keys, commands, service};
 use http::{Request, StatusCode, header::AUTHORIZATION};
 use http_body_util::BodyExt;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
@@ -124,4 +124,15 @@ async fn users_and_the_platform_do_not_depend_on_the_token_store() {
     ] {
         assert_eq!(get(&fixture, "/whoami", credential).await.0, status);
     }
+}
+
+#[test]
+fn a_master_key_of_your_own_is_not_printed() {
+    let address = "127.0.0.1:3002".parse().unwrap();
+    let [_, demo] = commands("acme_1", DEMO_MASTER_KEY, address);
+    assert!(demo.contains(DEMO_MASTER_KEY), "{demo}");
+    let [token, own] = commands("acme_1", MASTER, address);
+    assert!(token.contains("Bearer acme_1"), "{token}");
+    assert!(own.contains("Bearer $MASTER_KEY"), "{own}");
+    assert!(!own.contains(MASTER), "{own}");
 }

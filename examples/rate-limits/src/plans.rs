@@ -16,7 +16,8 @@ use crate::too_many_requests;
 /// A plan, and how many requests its customers may send.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// The value of the metadata key `plan`.
+    /// The value of the metadata key `plan` of an app. That of a token does not count, because its customer may
+    /// have chosen it.
     pub name: &'static str,
     /// How many requests an app may send at once.
     pub burst: u32,
@@ -46,7 +47,7 @@ pub const PLANS: [Plan; 3] = [
 /// Returns which of the plans the app of a request has.
 pub fn index_of(request: &Request) -> usize {
     let principal = request.extensions().get::<AppPrincipal>();
-    let name = principal.and_then(|principal| principal.metadata("plan"));
+    let name = principal.and_then(|principal| principal.app_metadata("plan"));
     let index = PLANS.iter().position(|plan| Some(plan.name) == name);
     index.unwrap_or(0)
 }

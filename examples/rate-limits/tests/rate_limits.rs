@@ -167,13 +167,19 @@ async fn another_plan_applies_from_the_next_request_on() {
 
 #[tokio::test]
 async fn a_token_cannot_choose_the_plan_of_its_app() {
-    let service = Service::start().await;
-    let app = service.fixture.create_app("a").await.id;
-    service.set_plan(&app, "free").await;
-    let new = NewToken::named("b").metadata(Metadata::new([("plan", "enterprise")]).unwrap());
-    let issued = service.fixture.issue(&app, new).await;
-    let bearer = format!("Bearer {}", issued.token().expose());
-    assert!(service.admitted(&bearer).await <= PLANS[0].burst * 2);
+    for plan in [Some("free"), None] {
+        let service = Service::start().await;
+        let app = service.fixture.create_app("a").await.id;
+        if let Some(plan) = plan {
+            service.set_plan(&app, plan).await;
+        }
+        let chosen = Metadata::new([("plan", "enterprise")]).unwrap();
+        let new = NewToken::named("b").metadata(chosen);
+        let issued = service.fixture.issue(&app, new).await;
+        let bearer = format!("Bearer {}", issued.token().expose());
+        let admitted = service.admitted(&bearer).await;
+        assert!(admitted <= PLANS[0].burst * 2, "{plan:?}: {admitted}");
+    }
 }
 
 #[tokio::test]

@@ -4,12 +4,17 @@
 //! The layer checks a token when a stream is opened. [`Rechecks`] checks it again every few seconds, by its
 //! principal, from the cache of the authenticator. [`Rechecks::end`] completes when the stream has to end.
 
-use std::{convert::Infallible, pin::Pin, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    time::Duration,
+};
 
 use axum::{
     Router,
     extract::{
-        State, WebSocketUpgrade,
+        ConnectInfo, State, WebSocketUpgrade,
         ws::{CloseFrame, Message, WebSocket, close_code},
     },
     response::{
@@ -60,12 +65,13 @@ impl Rechecks {
         }
     }
 
-    /// Completes when a stream that was opened with this token has to end.
-    pub async fn end(self, principal: AppPrincipal) -> End {
+    /// Completes when a stream that was opened with this token, from this address, has to end. A token that is
+    /// restricted to networks is refused if the address is unknown.
+    pub async fn end(self, principal: AppPrincipal, client: Option<IpAddr>) -> End {
         let mut failures = 0;
         while failures < MAX_FAILURES {
             sleep(self.every).await;
-            match self.authenticator.recheck(&principal).await {
+            match self.authenticator.recheck_from(&principal, client).await {
                 Ok(_) => failures = 0,
                 Err(rejection) if rejection.kind().is_unavailable() => failures += 1,
                 Err(_) => return End::Refused,
@@ -75,9 +81,14 @@ impl Rechecks {
     }
 }
 
-/// Creates the service: server-sent events, a WebSocket, and a gRPC health service.
+/// The address of a client.
+type Peer = ConnectInfo<SocketAddr>;
+
+/// Creates the service: server-sent events, a WebSocket, and a gRPC health service. Serve it with
+/// [`Router::into_make_service_with_connect_info`].
 pub fn routes(rechecks: Rechecks) -> Router {
-    let authenticate = ApiTokenLayer::new(&rechecks.authenticator);
+    let authenticate = ApiTokenLayer::new(&rechecks.authenticator)
+        .client_address(|request| request.extension::<Peer>().map(|peer| peer.0.ip()));
     let calls = Routes::new(HealthServer::new(Watched(rechecks.clone())));
     let calls = calls.into_axum_router().layer(authenticate.clone().grpc());
     Router::new()
@@ -91,24 +102,26 @@ pub fn routes(rechecks: Rechecks) -> Router {
 /// Sends an event each second.
 async fn events(
     State(rechecks): State<Rechecks>,
+    ConnectInfo(peer): Peer,
     principal: AppPrincipal,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let ticks = IntervalStream::new(interval(Duration::from_secs(1)));
     let events = ticks.map(|_| Ok(Event::default().data("tick")));
     // A browser connects again by itself, and is then told why it is refused.
-    Sse::new(events.take_until(Box::pin(rechecks.end(principal))))
+    Sse::new(events.take_until(Box::pin(rechecks.end(principal, Some(peer.ip())))))
 }
 
 /// Sends each message back.
 async fn echo(
     State(rechecks): State<Rechecks>,
+    ConnectInfo(peer): Peer,
     principal: AppPrincipal,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    upgrade.on_upgrade(|mut socket| async move {
+    upgrade.on_upgrade(move |mut socket| async move {
         tokio::select! {
             () = send_back(&mut socket) => {}
-            end = rechecks.end(principal) => {
+            end = rechecks.end(principal, Some(peer.ip())) => {
                 let (code, reason) = match end {
                     End::Refused => (close_code::POLICY, "the token is no longer valid"),
                     End::Unavailable => (close_code::AGAIN, "the token cannot be checked"),
@@ -161,9 +174,10 @@ impl Health for Watched {
         // The token layer outside has put it there.
         let principal = request.extensions().get::<AppPrincipal>().cloned();
         let principal = principal.ok_or_else(|| Status::unauthenticated("send a token"))?;
+        let client = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
         let ticks = IntervalStream::new(interval(Duration::from_secs(1)));
         let statuses = ticks.map(|_| Ok(serving()));
-        let end = self.0.clone().end(principal).map(|end| match end {
+        let end = self.0.clone().end(principal, client).map(|end| match end {
             End::Refused => Err(Status::unauthenticated("the token is no longer valid")),
             End::Unavailable => Err(Status::unavailable("the token cannot be checked")),
         });

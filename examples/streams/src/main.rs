@@ -1,7 +1,7 @@
 //! Run `cargo run -p example-streams`, and then one of the commands that it prints. After a minute the token
 //! is revoked, and the stream ends. Ctrl-C stops the service.
 
-use std::{env, error::Error, time::Duration};
+use std::{env, error::Error, net::SocketAddr, time::Duration};
 
 use example_streams::{Rechecks, routes};
 use tokio::{net::TcpListener, signal, time::sleep};
@@ -28,9 +28,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         revoking.revoke(id).await
     });
     let rechecks = Rechecks::new(&tokens, Duration::from_secs(5));
+    let service = routes(rechecks).into_make_service_with_connect_info::<SocketAddr>();
     // The open streams of a service that stops end with it.
     tokio::select! {
-        served = axum::serve(listener, routes(rechecks)) => served?,
+        served = axum::serve(listener, service) => served?,
         _ = signal::ctrl_c() => {}
     }
     Ok(())

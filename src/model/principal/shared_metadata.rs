@@ -37,6 +37,10 @@ impl Stripe {
         self.app.get(key).or_else(|| self.token.get(key))
     }
 
+    pub(super) fn get_of_app(&self, key: &str) -> Option<&str> {
+        self.app.get(key)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let (mut app, mut token) = (self.app.iter().peekable(), self.token.iter().peekable());
         iter::from_fn(move || match (app.peek(), token.peek()) {
@@ -58,7 +62,7 @@ impl Stripe {
 
 impl PartialEq for Stripe {
     fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
+        self.app == other.app && self.iter().eq(other.iter())
     }
 }
 

@@ -102,7 +102,8 @@ pub use repetition::{
 };
 pub use results::a_change_returns_what_is_read_afterwards;
 pub use revocation::{
-    a_purge_removes_only_expired_and_revoked_tokens, a_revocation_is_visible_when_it_returns,
+    a_purge_removes_only_expired_and_revoked_tokens,
+    a_revocation_elsewhere_is_applied_when_repeated, a_revocation_is_visible_when_it_returns,
     disabling_takes_effect_immediately, renaming_changes_one_name, revoked_is_terminal,
     revoking_changes_one_record,
 };
@@ -216,6 +217,7 @@ macro_rules! registry_conformance {
             old_idempotency_keys_are_removed
             a_count_agrees_with_the_listing
             a_revocation_is_visible_when_it_returns
+            a_revocation_elsewhere_is_applied_when_repeated
             a_failed_rotation_changes_nothing
             a_rotation_is_atomic
             an_overlap_never_extends_a_token

@@ -7,7 +7,10 @@ use super::{
     Registry,
     fixtures::{all, app, app_record, at, fails, read, token, token_record, tokens},
 };
-use crate::{StoreErrorKind, TokenRegistryExt, TokenTarget};
+use crate::{
+    ApiTokens, NewToken, RejectionKind, StoreErrorKind, TokenFormat, TokenQuery, TokenRegistryExt,
+    TokenStatus, TokenTarget,
+};
 
 /// Renaming changes the name of one token, whatever its status, and nothing else.
 pub async fn renaming_changes_one_name(store: Registry) {
@@ -147,4 +150,44 @@ pub async fn a_purge_removes_only_expired_and_revoked_tokens(store: Registry) {
     assert_eq!(store.purge(at(-10), 100).await.unwrap(), ended - 2);
     assert_eq!(store.purge(at(-10), 100).await.unwrap(), 0);
     assert_eq!(all(&store).await, kept);
+}
+
+/// Once a revocation has returned, its process does not admit the token, even if another process had revoked it
+/// before and the token is still cached.
+pub async fn a_revocation_elsewhere_is_applied_when_repeated(store: Registry) {
+    let format = TokenFormat::new("acme").unwrap();
+    let [here, elsewhere] = [(); 2].map(|()| ApiTokens::new(Arc::clone(&store), format.clone()));
+    let app = here.create_app("Billing").await.unwrap().id;
+    let of_app = TokenQuery::default().app(app);
+    let admissible = TokenQuery {
+        admissible: true,
+        ..TokenQuery::default()
+    };
+    let queries = [of_app.clone(), of_app.status(TokenStatus::Live), admissible];
+    for call in ["revoke", "revoke_many", "0", "1", "2"] {
+        let issued = here.issue(&app, NewToken::named("ci")).await.unwrap();
+        let (id, text) = (issued.record().id, issued.token().expose());
+        let admitted = here.authenticator().authenticate(text.as_bytes()).await;
+        admitted.expect("the token is live");
+        let query = call.parse().ok().and_then(|n: usize| queries.get(n));
+        let selection = match query {
+            Some(query) => here.select_for_revocation(query).await.unwrap(),
+            None => None,
+        };
+        elsewhere.revoke(id).await.unwrap();
+        match selection {
+            Some(selection) => {
+                here.revoke_selected(&selection).await.unwrap();
+            }
+            None if call == "revoke" => {
+                here.revoke(id).await.unwrap();
+            }
+            None => {
+                here.revoke_many(&[id]).await.unwrap();
+            }
+        }
+        let refused = here.authenticator().authenticate(text.as_bytes()).await;
+        let refused = refused.err().map(|rejection| rejection.kind());
+        assert_eq!(refused, Some(RejectionKind::RevokedToken), "{call}");
+    }
 }

@@ -220,12 +220,9 @@ fn check(
     kind: Kind,
     verdict: Result<AppPrincipal, Rejection>,
 ) -> Result<Option<Rejection>, LoadTestError> {
-    use RejectionKind::{
-        MalformedCredential, Overload, RevokedToken, StoreFailure, StoreTimeout, UnknownToken,
-        WrongFormat,
-    };
+    use RejectionKind::{MalformedCredential, RevokedToken, UnknownToken, WrongFormat};
     let refused = verdict.as_ref().err().map(Rejection::kind);
-    if let Some(StoreFailure | StoreTimeout | Overload) = refused {
+    if refused.is_some_and(RejectionKind::is_unavailable) {
         return Ok(verdict.err());
     }
     match (kind, refused) {

@@ -31,8 +31,7 @@ impl OAuthError {
         }
     }
 
-    /// The caller's token belongs to an app whose tokens may not introspect.
-    pub(super) const OTHER_APP: Self = Self {
+    const OTHER_APP: Self = Self {
         status: StatusCode::UNAUTHORIZED,
         code: "insufficient_scope",
         description: "Tokens of this app may not introspect tokens.",
@@ -57,20 +56,30 @@ impl OAuthError {
     }
 }
 
+/// The challenge to callers that may not introspect, in this realm.
+pub(super) fn insufficient_scope(realm: &str) -> HeaderValue {
+    let realm = realm.replace('\\', "\\\\").replace('"', "\\\"");
+    let challenge = format!("Bearer realm=\"{realm}\", error=\"insufficient_scope\"");
+    // The layer has accepted the realm, so it is valid in a header.
+    HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"))
+}
+
+/// Refuses a caller whose token belongs to an app whose tokens may not introspect.
+pub(super) fn refuse_other_app(challenge: &HeaderValue) -> Response {
+    let mut response = OAuthError::OTHER_APP.into_response();
+    response
+        .headers_mut()
+        .insert(WWW_AUTHENTICATE, challenge.clone());
+    response
+}
+
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
         let json = [(CONTENT_TYPE, "application/json")];
         let mut response = (self.status, json, self.body()).into_response();
-        let headers = response.headers_mut();
-        match self.status {
-            StatusCode::UNAUTHORIZED => {
-                let challenge = HeaderValue::from_static("Bearer error=\"insufficient_scope\"");
-                headers.insert(WWW_AUTHENTICATE, challenge);
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            _ => {}
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let second = HeaderValue::from_static("1");
+            response.headers_mut().insert(RETRY_AFTER, second);
         }
         response
     }

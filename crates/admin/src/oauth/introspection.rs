@@ -17,7 +17,7 @@ use tower_api_tokens::{Authenticator, LiveToken, RequireScopeLayer, ScopeSet};
 use super::{
     OAuthEndpoints,
     basic::decode_credentials,
-    error::OAuthError,
+    error::{OAuthError, refuse_other_app},
     form::{Form, Parameter, client_ip, token},
 };
 
@@ -68,7 +68,7 @@ impl Introspection {
         let apps = self.endpoints.introspected_by.as_ref();
         match apps.is_none_or(|apps| apps.contains(principal.app_id())) {
             true => Ok(()),
-            false => Err(OAuthError::OTHER_APP.into_response()),
+            false => Err(refuse_other_app(&self.endpoints.insufficient_scope)),
         }
     }
 

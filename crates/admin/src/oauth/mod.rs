@@ -9,6 +9,7 @@ mod revocation;
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use axum::Router;
+use http::HeaderValue;
 use tower::util::MapResponseLayer;
 use tower_api_tokens::{ApiTokenLayer, AppId, LayerError, RequestHead};
 
@@ -77,8 +78,13 @@ pub struct OAuthEndpoints {
     layer: ApiTokenLayer,
     /// The apps whose tokens may introspect, or `None` for any.
     introspected_by: Option<BTreeSet<AppId>>,
+    /// The challenge to the others.
+    insufficient_scope: HeaderValue,
     has_revocation: bool,
 }
+
+/// The realm of an [`ApiTokenLayer`], unless it is set.
+const DEFAULT_REALM: &str = "api";
 
 /// A builder for [`OAuthEndpoints`].
 #[derive(Clone, Debug)]
@@ -106,6 +112,7 @@ impl OAuthEndpoints {
                 layer: layer.renderer(error::render_refusal),
                 operations,
                 introspected_by: None,
+                insufficient_scope: error::insufficient_scope(DEFAULT_REALM),
                 has_revocation: true,
             },
         }
@@ -137,6 +144,7 @@ impl OAuthEndpointsBuilder {
     /// Returns an error if the realm contains anything but visible ASCII and spaces.
     pub fn realm(mut self, realm: &str) -> Result<Self, LayerError> {
         self.endpoints.layer = self.endpoints.layer.realm(realm)?;
+        self.endpoints.insufficient_scope = error::insufficient_scope(realm);
         Ok(self)
     }
 

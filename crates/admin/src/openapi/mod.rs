@@ -21,7 +21,10 @@ use schemes::{API_KEY, BASIC, api_key, basic, bearer};
 ///
 /// - adds the security scheme, and alternatives for the other places from which your layer reads tokens.
 /// - adds the responses 400, 401, 403 and 503 to each operation that requires a token. If an operation
-///   already describes one of them, what it says is kept. Other operations stay as they are.
+///   already describes one of them, what it says is kept, and the headers and the body of a refusal are added
+///   as a possibility. Other operations stay as they are.
+///
+/// Calling [`modify`](Modify::modify) again changes nothing.
 ///
 /// The document describes the responses as the layer sends them. If you set a
 /// [`renderer`](tower_api_tokens::ApiTokenLayer::renderer), describe its responses yourself.

@@ -50,19 +50,33 @@ pub(crate) fn add_header(response: &mut Response, name: &str, description: &str)
         .or_insert_with(|| RefOr::T(header.build()));
 }
 
-/// Describes the headers of a response to a refused request.
-pub(crate) fn add_headers(status: &str, response: &mut Response) {
-    add_header(response, "Cache-Control", "Always `no-store`.");
+const CACHE_CONTROL: &str = "Cache-Control";
+
+/// The header that is specific to a refusal with this status, and its description.
+fn header_of(status: &str) -> (&'static str, &'static str) {
     match status {
-        "503" => add_header(
-            response,
+        "503" => (
             "Retry-After",
             "The number of seconds to wait before trying again.",
         ),
-        _ => add_header(
-            response,
+        _ => (
             "WWW-Authenticate",
             "The accepted authentication schemes, and what is wrong.",
         ),
     }
+}
+
+/// Describes the headers of a response to a refused request.
+pub(crate) fn add_headers(status: &str, response: &mut Response) {
+    add_header(response, CACHE_CONTROL, "Always `no-store`.");
+    let (name, description) = header_of(status);
+    add_header(response, name, description);
+}
+
+/// Describes the headers of a response that is not only sent to refused requests.
+pub(crate) fn add_headers_if_refused(status: &str, response: &mut Response) {
+    let only = "Sent if the API token is refused.";
+    add_header(response, CACHE_CONTROL, &format!("{only} Then `no-store`."));
+    let (name, description) = header_of(status);
+    add_header(response, name, &format!("{only} {description}"));
 }

@@ -1,5 +1,7 @@
 //! The responses of an `ApiTokenLayer` to requests that it refuses.
 
+use std::collections::btree_map::Entry;
+
 use utoipa::openapi::{
     ContentBuilder, ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema,
     path::Operation,
@@ -7,7 +9,7 @@ use utoipa::openapi::{
     schema::{SchemaType, Type},
 };
 
-use super::parts::{PROBLEM_JSON, add_headers, text};
+use super::parts::{PROBLEM_JSON, add_headers, add_headers_if_refused, text};
 
 /// The name of the schema of a refusal's body.
 const PROBLEM: &str = "ApiTokenProblem";
@@ -46,14 +48,24 @@ impl Refusals {
     pub(super) fn describe(self, operation: &mut Operation) {
         let responses = &mut operation.responses.responses;
         for (status, description) in self.responses {
-            let response = responses
-                .entry(status.to_owned())
-                .or_insert_with(|| RefOr::T(Response::new(description)));
-            if let RefOr::T(response) = response {
-                add_headers(status, response);
-                if self.have_bodies {
-                    add_body(response);
+            let response = match responses.entry(status.to_owned()) {
+                Entry::Vacant(vacant) => {
+                    let mut response = Response::new(description);
+                    add_headers(status, &mut response);
+                    vacant.insert(RefOr::T(response))
                 }
+                Entry::Occupied(described) => {
+                    let described = described.into_mut();
+                    if let RefOr::T(response) = described {
+                        add_headers_if_refused(status, response);
+                    }
+                    described
+                }
+            };
+            if let RefOr::T(response) = response
+                && self.have_bodies
+            {
+                add_body(response);
             }
         }
     }
@@ -86,6 +98,7 @@ fn add_body(response: &mut Response) {
         None => None,
     };
     let schema = match own {
+        Some(own) if includes(&own, &problem) => return,
         Some(own) => {
             let either = OneOfBuilder::new().item(own).item(problem);
             RefOr::T(Schema::OneOf(either.build()))
@@ -96,6 +109,14 @@ fn add_body(response: &mut Response) {
     response
         .content
         .insert(PROBLEM_JSON.to_owned(), RefOr::T(content));
+}
+
+/// Whether a schema is this one, or has it as an alternative.
+fn includes(schema: &RefOr<Schema>, other: &RefOr<Schema>) -> bool {
+    match schema {
+        RefOr::T(Schema::OneOf(either)) => either.items.contains(other),
+        schema => schema == other,
+    }
 }
 
 /// The body of a refusal, and its name.

@@ -31,6 +31,7 @@ pub(super) fn add_alternative(requirements: Option<&mut Vec<SecurityRequirement>
         let others = schemes.into_iter();
         Some(others.fold(alternative, |all, (name, scopes)| all.add(name, scopes)))
     });
+    let alternatives = alternatives.filter(|alternative| !requirements.contains(alternative));
     let alternatives: Vec<_> = alternatives.collect();
     requirements.extend(alternatives);
 }

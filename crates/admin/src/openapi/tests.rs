@@ -11,6 +11,7 @@ use super::ApiTokenSecurity;
         (status = 403, description = "The invoice is locked.", body = String,
             content_type = "application/problem+json",
             headers(("Cache-Control", description = "Its own."))),
+        (status = 503, description = "The printer is on fire."),
     ),
 )]
 #[expect(dead_code, reason = "only its description is used")]
@@ -97,6 +98,39 @@ fn what_an_operation_says_itself_is_kept() {
         schema["oneOf"],
         json!([{"type": "string"}, {"$ref": "#/components/schemas/ApiTokenProblem"}])
     );
+}
+
+#[test]
+fn what_only_a_refusal_has_is_not_promised_for_other_responses() {
+    let document = every_source();
+    let responses = &document["paths"]["/own"]["get"]["responses"];
+    let described = |status: &str, header: &str| {
+        let header = &responses[status]["headers"][header]["description"];
+        header.as_str().unwrap().to_owned()
+    };
+    let always = "The accepted authentication schemes, and what is wrong.";
+    assert_eq!(described("401", "WWW-Authenticate"), always);
+    assert_eq!(described("401", "Cache-Control"), "Always `no-store`.");
+    let possibly = format!("Sent if the API token is refused. {always}");
+    assert_eq!(described("403", "WWW-Authenticate"), possibly);
+    assert_eq!(
+        described("503", "Cache-Control"),
+        "Sent if the API token is refused. Then `no-store`."
+    );
+    assert_eq!(
+        described("503", "Retry-After"),
+        "Sent if the API token is refused. The number of seconds to wait before trying again."
+    );
+}
+
+#[test]
+fn describing_a_document_again_changes_nothing() {
+    let security = ApiTokenSecurity::new().api_key_header("x-api-key").basic();
+    let mut document = Document::openapi();
+    for _ in 0..3 {
+        security.modify(&mut document);
+        assert_eq!(serde_json::to_value(&document).unwrap(), every_source());
+    }
 }
 
 #[test]

@@ -118,7 +118,8 @@ impl Operations {
 
     /// Revokes the token with this text, on behalf of its holder: the audit log records the token itself
     /// as the actor. Returns the record of the token, or `None` if nothing was revoked, because no token
-    /// has this text, or it has expired or was revoked before.
+    /// has this text, or it has expired or was revoked before. When this returns, the token is not admitted in
+    /// this process, even if another one has revoked it.
     ///
     /// # Errors
     ///
@@ -134,10 +135,16 @@ impl Operations {
             let status = token.status(tokens.now());
             matches!(status, TokenStatus::Revoked | TokenStatus::Expired)
         };
-        let Some(token) = found.filter(|token| !has_ended(token)) else {
+        let Some(token) = found else {
             return Ok(None);
         };
         let holder = self.by(Actor::holder(token.id, token.app.id));
+        if has_ended(&token) {
+            // Revokes nothing, but ensures that this process does not admit the token any more if another one
+            // has revoked it.
+            holder.revoke_many(&[token.id]).await?;
+            return Ok(None);
+        }
         // It may have been purged in the meantime.
         unless(
             holder.revoke(token.id).await,

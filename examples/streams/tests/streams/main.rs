@@ -2,8 +2,9 @@
 
 mod memory;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
+use axum::{Extension, extract::ConnectInfo};
 use example_streams::{MAX_FAILURES, Rechecks, routes};
 use futures_util::{SinkExt, StreamExt};
 use memory::Server;
@@ -18,7 +19,7 @@ use tokio_tungstenite::{
 use tonic::{Code, Status, Streaming};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
 use tower_api_tokens::{
-    NewToken, StoreErrorKind, TokenRecord,
+    Networks, NewToken, StoreErrorKind, TokenEdit, TokenRecord,
     testing::{Fault, Fixture},
 };
 
@@ -26,6 +27,8 @@ use tower_api_tokens::{
 const EVERY: Duration = Duration::from_secs(5);
 /// How long they are watched while the token is live.
 const LONG: Duration = Duration::from_secs(60);
+/// The address of every client.
+const CLIENT: &str = "10.0.0.1:40000";
 
 /// What ends a token.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +37,19 @@ enum End {
     Suspended,
     Expired,
     AppDisabled,
+    /// The client is outside of the token's networks.
+    Moved,
 }
 
-const ENDS: [End; 4] = [End::Revoked, End::Suspended, End::Expired, End::AppDisabled];
+const ENDS: [End; 5] = [
+    End::Revoked,
+    End::Suspended,
+    End::Expired,
+    End::AppDisabled,
+    End::Moved,
+];
 
-/// A service, and a client with a token that expires.
+/// A service, and a client with a token that expires and is restricted to networks.
 struct Service {
     fixture: Fixture,
     token: TokenRecord,
@@ -48,11 +59,14 @@ struct Service {
 
 impl Service {
     async fn start(fixture: Fixture) -> Self {
-        let new = NewToken::named("stream").expires_in(Duration::from_secs(3600));
+        let new = NewToken::named("stream")
+            .expires_in(Duration::from_secs(3600))
+            .networks("10.0.0.0/8".parse().unwrap());
         let issued = fixture.issue(&fixture.app().id, new).await;
         let bearer = format!("Bearer {}", issued.token().expose());
         let rechecks = Rechecks::new(&fixture.tokens, EVERY);
-        let server = Server::of(routes(rechecks));
+        let client: SocketAddr = CLIENT.parse().unwrap();
+        let server = Server::of(routes(rechecks).layer(Extension(ConnectInfo(client))));
         Self {
             fixture,
             token: issued.record().clone(),
@@ -68,6 +82,11 @@ impl Service {
             End::Suspended => drop(tokens.suspend(self.token.id).await.unwrap()),
             End::Expired => self.fixture.clock.advance(Duration::from_secs(3600)),
             End::AppDisabled => drop(tokens.disable_app(&self.token.app.id).await.unwrap()),
+            End::Moved => {
+                let networks: Networks = "192.0.2.0/24".parse().unwrap();
+                let edit = TokenEdit::default().networks(networks);
+                tokens.edit(self.token.id, None, edit).await.unwrap();
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
+use tower_api_tokens::{AppId, NewToken, RejectionKind, TokenRegistryExt, TokenTarget};
 
 use crate::{client::Client, support::Platform};
 
@@ -59,6 +60,35 @@ async fn many_tokens_are_revoked_after_they_were_counted() {
     assert_eq!(again, json!({"revoked": 0, "batch": null}));
     let nothing = client.get(filters).await.ok();
     assert_eq!(nothing, json!({"count": 0, "newest": null}));
+}
+
+#[tokio::test]
+async fn tokens_that_another_process_has_revoked_are_not_admitted_after_the_answer() {
+    let platform = Platform::new();
+    let client = client(&platform).await;
+    let scene = &platform.scene;
+    let app = AppId::new("billing").unwrap();
+    for listed in [true, false] {
+        scene.clock.advance(Duration::from_millis(1));
+        let token = scene.issue(&app, NewToken::named("cached")).await;
+        assert_eq!(scene.refusal(&token).await, None);
+        let filters = "/tokens/revocation?app_id=billing&name=cached&status=live";
+        let selection = client.get(filters).await.ok();
+        let id = token.record().id;
+        // Straight in the store, without a word to this process.
+        let target = TokenTarget::any(id);
+        let revoked = scene.store.revoke(&target, scene.tokens.now()).await;
+        revoked.unwrap();
+        assert_eq!(scene.refusal(&token).await, None, "cached");
+        let (path, body) = match listed {
+            true => ("/tokens/revoke", json!({"token_ids": [id.to_string()]})),
+            false => (filters, selection),
+        };
+        let revocation = client.post(path, body).await.ok();
+        assert_eq!(revocation["revoked"], 0);
+        let refusal = scene.refusal(&token).await;
+        assert_eq!(refusal, Some(RejectionKind::RevokedToken), "{path}");
+    }
 }
 
 #[tokio::test]

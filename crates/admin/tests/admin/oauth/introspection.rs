@@ -305,11 +305,36 @@ async fn callers_can_be_limited_to_named_apps() {
         Endpoints::configured(platform, |builder| builder.introspected_by([allowed.id])).await;
     let theirs = endpoints.introspect("token=a").await;
     theirs.error(401, "insufficient_scope");
+    let challenge = theirs.header("www-authenticate");
+    assert_eq!(
+        challenge,
+        "Bearer realm=\"api\", error=\"insufficient_scope\""
+    );
     let credential = format!("Bearer {}", ours.token().expose());
     endpoints
         .introspect_as(&credential, "token=a")
         .await
         .inactive();
+}
+
+#[tokio::test]
+async fn every_challenge_names_the_realm() {
+    for limited in [true, false] {
+        let endpoints = Endpoints::configured(Platform::new(), |builder| {
+            let builder = builder.realm(r#"a "b" \c"#).unwrap();
+            match limited {
+                true => builder.introspected_by([]),
+                false => builder,
+            }
+        });
+        let endpoints = endpoints.await;
+        let answer = match limited {
+            true => endpoints.introspect("token=a").await,
+            false => endpoints.introspect_as("Bearer a", "token=a").await,
+        };
+        let challenge = answer.header("www-authenticate");
+        assert!(challenge.contains(r#"realm="a \"b\" \\c""#), "{challenge}");
+    }
 }
 
 #[tokio::test]

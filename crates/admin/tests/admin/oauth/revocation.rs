@@ -6,7 +6,8 @@ use axum::body::Body;
 use futures_util::future::join_all;
 use http::{Request, StatusCode, header::CONTENT_TYPE};
 use tower_api_tokens::{
-    AuditQuery, ImportedToken, NewToken, RejectionKind, StoreErrorKind, TokenDigest, testing::Fault,
+    AuditQuery, ImportedToken, NewToken, RejectionKind, StoreErrorKind, TokenDigest,
+    TokenRegistryExt, TokenTarget, testing::Fault,
 };
 
 use super::{Endpoints, FORM, unreadable_forms_are_refused};
@@ -45,6 +46,29 @@ async fn the_audit_log_records_the_holder_once() {
     let events = endpoints.platform.stored_events(&about).await;
     assert_eq!(events, expected);
     assert_eq!(endpoints.platform.sink.summaries(), expected);
+}
+
+#[tokio::test]
+async fn a_token_that_another_process_has_revoked_is_not_admitted_after_the_answer() {
+    let endpoints = Endpoints::new().await;
+    let scene = &endpoints.platform.scene;
+    let token = endpoints.issue(NewToken::named("ci")).await;
+    assert_eq!(scene.refusal(&token).await, None);
+    // Straight in the store, without a word to this process.
+    let target = TokenTarget::any(token.record().id);
+    scene
+        .store
+        .revoke(&target, scene.tokens.now())
+        .await
+        .unwrap();
+    assert_eq!(scene.refusal(&token).await, None, "cached");
+    let form = format!("token={}", token.token().expose());
+    assert_eq!(endpoints.revoke(&form).await.status, StatusCode::OK);
+    let refusal = scene.refusal(&token).await;
+    assert_eq!(refusal, Some(RejectionKind::RevokedToken));
+    let about = AuditQuery::default().token(token.record().id);
+    let events = endpoints.platform.stored_events(&about).await;
+    assert!(events.is_empty(), "nothing was revoked: {events:?}");
 }
 
 #[tokio::test]
