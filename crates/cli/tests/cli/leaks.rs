@@ -2,8 +2,11 @@
 
 use std::{
     fs,
+    io::{Read, Write},
+    net::TcpListener,
     os::unix::fs::{PermissionsExt, symlink},
     path::PathBuf,
+    thread,
 };
 
 use serde_json::{Value, json};
@@ -259,9 +262,75 @@ fn a_holder_revokes_its_own_token_without_any_scope() {
     let out = revoke_own(&cli, &server.address, &token, &["--yes"]).done();
     assert_eq!(out, "The server does not accept the token any more.\n");
     assert_eq!(status(&cli, &id), "revoked");
-    let again = revoke_own(&cli, &server.address, &token, &["--yes", "--json"]);
-    assert_eq!(again.json(), json!({"revoked": true}));
+    let again = revoke_own(&cli, &server.address, &token, &["--yes"]);
+    assert!(again.failed(4).contains("does not accept the token"));
+    let (other, id) = cli.issue("other", &["--network", "10.0.0.0/8"]);
+    let json = revoke_own(&cli, &server.address, &other, &["--yes", "--json"]);
+    assert_eq!(json.json(), json!({"revoked": true}));
+    assert_eq!(status(&cli, &id), "revoked");
     cli.run(&["token", "revoke", "--own", "--yes"]).failed(2);
+}
+
+#[test]
+fn a_token_that_the_server_does_not_know_is_not_reported_as_revoked() {
+    let cli = Cli::with_app();
+    let server = Server::start(&cli, &[]);
+    let (token, _) = cli.issue("ci", &[]);
+    let mut typo = token.clone();
+    typo.pop();
+    let unknown = Cli::with_app().issue("ci", &[]).0;
+    for token in ["x", &typo, &unknown] {
+        let run = revoke_own(&cli, &server.address, token, &["--yes", "--json"]);
+        assert_eq!((run.code, &*run.out), (4, ""), "{run:?}");
+        assert!(run.err.contains("check the token and the URL"), "{run:?}");
+        assert!(token == "x" || !run.err.contains(token), "{run:?}");
+    }
+    cli.verify(&token).done();
+}
+
+/// Starts a server that has this status for verification, and 200 for everything else. Returns its address.
+fn answers(verification: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            let mut part = [0; 4096];
+            // The only body is a form that begins with the name of its parameter.
+            while !request.ends_with(b"\r\n\r\n") && !contains(&request, b"\r\n\r\ntoken=") {
+                let read = stream.read(&mut part).unwrap();
+                assert!(read > 0, "the request is complete");
+                request.extend_from_slice(&part[..read]);
+            }
+            let status = match contains(&request, b"/verify") {
+                true => verification,
+                false => "200 OK",
+            };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+#[test]
+fn a_server_that_answers_everything_with_200_revokes_nothing() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    for (verify, expected) in [
+        ("200 OK", "still accepts the token"),
+        ("404 Not Found", "does not show whether it has done so"),
+        ("503 Service Unavailable", "status 503"),
+    ] {
+        let run = revoke_own(&cli, &answers(verify), &token, &["--yes", "--json"]);
+        assert_eq!((run.code, &*run.out), (1, ""), "{run:?}");
+        assert!(run.err.contains(expected), "{run:?}");
+    }
 }
 
 #[test]
