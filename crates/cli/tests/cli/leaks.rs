@@ -4,7 +4,10 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpListener,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixListener,
+    },
     path::PathBuf,
     thread,
 };
@@ -24,6 +27,8 @@ on_both!(
     revoking_leaked_tokens_is_confirmed,
     a_text_without_live_tokens_is_no_failure,
     files_that_cannot_be_read_are_named_and_the_others_are_searched,
+    tokens_in_the_names_of_files_are_found_and_never_shown,
+    what_is_not_searched_is_named_if_nothing_is_found,
     ways_to_name_tokens_exclude_each_other,
     filters_have_the_names_of_what_they_select,
 );
@@ -76,6 +81,10 @@ fn live_tokens_in_files_are_revoked_as_one_batch(cli: &Cli) {
     assert_eq!(report["revoked"], 2, "{report}");
     assert_eq!(report["unknown"], 1);
     assert_eq!(report["unreadable_count"], 0);
+    assert_eq!(
+        report["skipped"],
+        json!({"symbolic_links": 2, "git_objects": 1, "special_files": 0})
+    );
     let found: Vec<_> = report["tokens"].as_array().unwrap().iter().collect();
     let ids: Vec<_> = found.iter().map(|found| &found["record"]["id"]).collect();
     assert_eq!(ids, [&one.1, &other.1, &revoked.1]);
@@ -118,6 +127,8 @@ fn a_dry_run_lists_where_live_tokens_are_and_revokes_nothing(cli: &Cli) {
     assert!(run.err.contains("revoked before: 1 token"), "{run:?}");
     assert!(run.err.contains("deployment: 1 token"), "{run:?}");
     assert!(run.err.contains("found 2 live tokens"), "{run:?}");
+    let skipped = "Not searched: 2 symbolic links, the objects of a Git repository.";
+    assert!(run.err.contains(skipped), "{run:?}");
     for (token, id) in [&one, &other] {
         assert_eq!(status(cli, id), "live");
         assert!(!run.out.contains(token.as_str()) && !run.err.contains(token.as_str()));
@@ -196,6 +207,63 @@ fn files_that_cannot_be_read_are_named_and_the_others_are_searched(cli: &Cli) {
     }
     assert!(run.out.contains("Revoked 1 token"), "{run:?}");
     assert_eq!(status(cli, &id), "revoked");
+}
+
+fn tokens_in_the_names_of_files_are_found_and_never_shown(cli: &Cli) {
+    let [directory, file, link, unread] =
+        ["directory", "file", "link", "unread"].map(|name| cli.issue(name, &[]));
+    let unknown = Cli::with_app().issue("ci", &[]).0;
+    write(cli, &format!("leak/{}/a", directory.0), &file.0);
+    write(cli, &format!("leak/{}/b", directory.0), "");
+    write(cli, &format!("leak/key={}.txt", file.0), "");
+    write(cli, &format!("leak/{unknown}"), "");
+    symlink("/dev/null", cli.directory.path().join("leak").join(&link.0)).unwrap();
+    let missing = format!("missing-{}", unread.0);
+    for more in [&["--dry-run"][..], &["--dry-run", "--json"], &["--yes"]] {
+        let run = leaked(cli, &["leak", &missing], more);
+        for text in [&directory.0, &file.0, &link.0, &unread.0, &unknown] {
+            assert!(
+                !run.out.contains(text) && !run.err.contains(text),
+                "{run:?}"
+            );
+        }
+        let mask = format!("acme_live_…{}", &unread.0[unread.0.len() - 4..]);
+        let unreadable = format!("cannot read `missing-{mask}`");
+        assert!(run.err.contains(&unreadable), "{run:?}");
+        for (_, id) in [&directory, &file, &link, &unread] {
+            assert!(
+                run.code == 1 && run.out.contains(id) || more == ["--yes"],
+                "{run:?}"
+            );
+        }
+    }
+    for (_, id) in [&directory, &file, &link, &unread] {
+        assert_eq!(status(cli, id), "revoked");
+    }
+    let report = leaked(cli, &["leak"], &["--dry-run", "--json"]).json();
+    assert_eq!(report["unknown"], 1);
+    let found = report["tokens"].as_array().unwrap().iter();
+    let of_file: Vec<_> = found
+        .filter(|found| found["record"]["id"] == json!(file.1))
+        .flat_map(|found| found["places"].as_array().unwrap().clone())
+        .map(|place| place["line"].clone())
+        .collect();
+    assert_eq!(of_file, [json!(1), Value::Null]);
+}
+
+fn what_is_not_searched_is_named_if_nothing_is_found(cli: &Cli) {
+    let outside = write(cli, "outside", "");
+    write(cli, "leak/one.git/objects/pack", "");
+    write(cli, "leak/two/.git/objects/pack", "");
+    symlink(outside, cli.directory.path().join("leak/link")).unwrap();
+    let _socket = UnixListener::bind(cli.directory.path().join("leak/socket")).unwrap();
+    let run = leaked(cli, &["leak"], &["--yes"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(
+        run.err,
+        "No live token found.\nNot searched: 1 symbolic link, 1 special file, the objects of 2 Git \
+         repositories.\n"
+    );
 }
 
 fn ways_to_name_tokens_exclude_each_other(cli: &Cli) {
