@@ -11,7 +11,8 @@ impl TokenFormat {
     /// was imported from another system has no format, and cannot be found in this way.
     ///
     /// To search a stream in parts, let each part begin with the last
-    /// [`MAX_TOKEN_LEN`](Self::MAX_TOKEN_LEN) − 1 bytes of the one before.
+    /// [`MAX_TOKEN_LEN`](Self::MAX_TOKEN_LEN) − 1 bytes of the one before. A shorter token may lie wholly within
+    /// these bytes, and is then found twice: ignore a result that ends within them.
     ///
     /// # Examples
     ///

@@ -137,7 +137,7 @@ async fn revoke_own(arguments: &Arguments, context: &Context<'_>) -> Result<(), 
     )?;
     context.backend.revoke_own().await.map_err(|failure| {
         failure.advising_if_uncertain(|| {
-            "The token may or may not be revoked. Repeat the command until it succeeds.".to_owned()
+            "The token may or may not be revoked. Repeat the command until it succeeds, or until the server does not accept the token.".to_owned()
         })
     })?;
     match context.json {

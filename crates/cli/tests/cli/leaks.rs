@@ -2,8 +2,14 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    io::{Read, Write},
+    net::TcpListener,
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixListener,
+    },
     path::PathBuf,
+    thread,
 };
 
 use serde_json::{Value, json};
@@ -21,6 +27,8 @@ on_both!(
     revoking_leaked_tokens_is_confirmed,
     a_text_without_live_tokens_is_no_failure,
     files_that_cannot_be_read_are_named_and_the_others_are_searched,
+    tokens_in_the_names_of_files_are_found_and_never_shown,
+    what_is_not_searched_is_named_if_nothing_is_found,
     ways_to_name_tokens_exclude_each_other,
     filters_have_the_names_of_what_they_select,
 );
@@ -73,6 +81,10 @@ fn live_tokens_in_files_are_revoked_as_one_batch(cli: &Cli) {
     assert_eq!(report["revoked"], 2, "{report}");
     assert_eq!(report["unknown"], 1);
     assert_eq!(report["unreadable_count"], 0);
+    assert_eq!(
+        report["skipped"],
+        json!({"symbolic_links": 2, "git_objects": 1, "special_files": 0})
+    );
     let found: Vec<_> = report["tokens"].as_array().unwrap().iter().collect();
     let ids: Vec<_> = found.iter().map(|found| &found["record"]["id"]).collect();
     assert_eq!(ids, [&one.1, &other.1, &revoked.1]);
@@ -115,6 +127,8 @@ fn a_dry_run_lists_where_live_tokens_are_and_revokes_nothing(cli: &Cli) {
     assert!(run.err.contains("revoked before: 1 token"), "{run:?}");
     assert!(run.err.contains("deployment: 1 token"), "{run:?}");
     assert!(run.err.contains("found 2 live tokens"), "{run:?}");
+    let skipped = "Not searched: 2 symbolic links, the objects of a Git repository.";
+    assert!(run.err.contains(skipped), "{run:?}");
     for (token, id) in [&one, &other] {
         assert_eq!(status(cli, id), "live");
         assert!(!run.out.contains(token.as_str()) && !run.err.contains(token.as_str()));
@@ -195,6 +209,63 @@ fn files_that_cannot_be_read_are_named_and_the_others_are_searched(cli: &Cli) {
     assert_eq!(status(cli, &id), "revoked");
 }
 
+fn tokens_in_the_names_of_files_are_found_and_never_shown(cli: &Cli) {
+    let [directory, file, link, unread] =
+        ["directory", "file", "link", "unread"].map(|name| cli.issue(name, &[]));
+    let unknown = Cli::with_app().issue("ci", &[]).0;
+    write(cli, &format!("leak/{}/a", directory.0), &file.0);
+    write(cli, &format!("leak/{}/b", directory.0), "");
+    write(cli, &format!("leak/key={}.txt", file.0), "");
+    write(cli, &format!("leak/{unknown}"), "");
+    symlink("/dev/null", cli.directory.path().join("leak").join(&link.0)).unwrap();
+    let missing = format!("missing-{}", unread.0);
+    for more in [&["--dry-run"][..], &["--dry-run", "--json"], &["--yes"]] {
+        let run = leaked(cli, &["leak", &missing], more);
+        for text in [&directory.0, &file.0, &link.0, &unread.0, &unknown] {
+            assert!(
+                !run.out.contains(text) && !run.err.contains(text),
+                "{run:?}"
+            );
+        }
+        let mask = format!("acme_live_…{}", &unread.0[unread.0.len() - 4..]);
+        let unreadable = format!("cannot read `missing-{mask}`");
+        assert!(run.err.contains(&unreadable), "{run:?}");
+        for (_, id) in [&directory, &file, &link, &unread] {
+            assert!(
+                run.code == 1 && run.out.contains(id) || more == ["--yes"],
+                "{run:?}"
+            );
+        }
+    }
+    for (_, id) in [&directory, &file, &link, &unread] {
+        assert_eq!(status(cli, id), "revoked");
+    }
+    let report = leaked(cli, &["leak"], &["--dry-run", "--json"]).json();
+    assert_eq!(report["unknown"], 1);
+    let found = report["tokens"].as_array().unwrap().iter();
+    let of_file: Vec<_> = found
+        .filter(|found| found["record"]["id"] == json!(file.1))
+        .flat_map(|found| found["places"].as_array().unwrap().clone())
+        .map(|place| place["line"].clone())
+        .collect();
+    assert_eq!(of_file, [json!(1), Value::Null]);
+}
+
+fn what_is_not_searched_is_named_if_nothing_is_found(cli: &Cli) {
+    let outside = write(cli, "outside", "");
+    write(cli, "leak/one.git/objects/pack", "");
+    write(cli, "leak/two/.git/objects/pack", "");
+    symlink(outside, cli.directory.path().join("leak/link")).unwrap();
+    let _socket = UnixListener::bind(cli.directory.path().join("leak/socket")).unwrap();
+    let run = leaked(cli, &["leak"], &["--yes"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(
+        run.err,
+        "No live token found.\nNot searched: 1 symbolic link, 1 special file, the objects of 2 Git \
+         repositories.\n"
+    );
+}
+
 fn ways_to_name_tokens_exclude_each_other(cli: &Cli) {
     let (_, id) = cli.issue("ci", &[]);
     for arguments in [
@@ -259,9 +330,75 @@ fn a_holder_revokes_its_own_token_without_any_scope() {
     let out = revoke_own(&cli, &server.address, &token, &["--yes"]).done();
     assert_eq!(out, "The server does not accept the token any more.\n");
     assert_eq!(status(&cli, &id), "revoked");
-    let again = revoke_own(&cli, &server.address, &token, &["--yes", "--json"]);
-    assert_eq!(again.json(), json!({"revoked": true}));
+    let again = revoke_own(&cli, &server.address, &token, &["--yes"]);
+    assert!(again.failed(4).contains("does not accept the token"));
+    let (other, id) = cli.issue("other", &["--network", "10.0.0.0/8"]);
+    let json = revoke_own(&cli, &server.address, &other, &["--yes", "--json"]);
+    assert_eq!(json.json(), json!({"revoked": true}));
+    assert_eq!(status(&cli, &id), "revoked");
     cli.run(&["token", "revoke", "--own", "--yes"]).failed(2);
+}
+
+#[test]
+fn a_token_that_the_server_does_not_know_is_not_reported_as_revoked() {
+    let cli = Cli::with_app();
+    let server = Server::start(&cli, &[]);
+    let (token, _) = cli.issue("ci", &[]);
+    let mut typo = token.clone();
+    typo.pop();
+    let unknown = Cli::with_app().issue("ci", &[]).0;
+    for token in ["x", &typo, &unknown] {
+        let run = revoke_own(&cli, &server.address, token, &["--yes", "--json"]);
+        assert_eq!((run.code, &*run.out), (4, ""), "{run:?}");
+        assert!(run.err.contains("check the token and the URL"), "{run:?}");
+        assert!(token == "x" || !run.err.contains(token), "{run:?}");
+    }
+    cli.verify(&token).done();
+}
+
+/// Starts a server that has this status for verification, and 200 for everything else. Returns its address.
+fn answers(verification: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            let mut part = [0; 4096];
+            // The only body is a form that begins with the name of its parameter.
+            while !request.ends_with(b"\r\n\r\n") && !contains(&request, b"\r\n\r\ntoken=") {
+                let read = stream.read(&mut part).unwrap();
+                assert!(read > 0, "the request is complete");
+                request.extend_from_slice(&part[..read]);
+            }
+            let status = match contains(&request, b"/verify") {
+                true => verification,
+                false => "200 OK",
+            };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+#[test]
+fn a_server_that_answers_everything_with_200_revokes_nothing() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    for (verify, expected) in [
+        ("200 OK", "still accepts the token"),
+        ("404 Not Found", "does not show whether it has done so"),
+        ("503 Service Unavailable", "status 503"),
+    ] {
+        let run = revoke_own(&cli, &answers(verify), &token, &["--yes", "--json"]);
+        assert_eq!((run.code, &*run.out), (1, ""), "{run:?}");
+        assert!(run.err.contains(expected), "{run:?}");
+    }
 }
 
 #[test]

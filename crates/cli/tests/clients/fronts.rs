@@ -30,8 +30,14 @@ impl Front {
 pub(crate) async fn nginx(site: &Site) -> Front {
     let address = free_address();
     let heading = "Introspection and revocation through a proxy";
+    // Without TLS, which not every client of these tests can be told to trust.
+    let listen = "\
+    listen 443 ssl;
+    ssl_certificate /etc/nginx/tokens.example.pem;
+    ssl_certificate_key /etc/nginx/tokens.example.key;
+";
     let config = snippet(GUIDE, heading, "nginx")
-        .replace("listen 80;", &format!("listen {address};"))
+        .replace(listen, &format!("    listen {address};\n"))
         .replace("127.0.0.1:8080", &site.address.to_string());
     // Keeps all files in the temporary directory, and needs no privileges.
     let own = "client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; \

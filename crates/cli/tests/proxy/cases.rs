@@ -74,6 +74,65 @@ pub(crate) async fn forged_identity_fields_never_reach_the_service<P: Proxy>() {
     }
 }
 
+pub(crate) async fn a_client_cannot_remove_the_identity<P: Proxy>() {
+    let site = Site::start::<P>().await;
+    let (token, _) = site.issue("Billing", &["orders:read"]);
+    let true_answer = site.get_as(&token).await;
+    let authorization = format!("Authorization: Bearer {token}");
+    // A field that `Connection` names is meant for the next server only (RFC 9110 section 7.6.1).
+    let mut attempts = Vec::new();
+    for field in FIELDS {
+        for nominated in [
+            field.to_owned(),
+            field.to_lowercase(),
+            format!("keep-alive,{field}"),
+            format!("TE,{field} , x"),
+        ] {
+            let nominated = format!("Connection: {nominated}, close");
+            attempts.push(vec![nominated.clone(), authorization.clone()]);
+            let forged = format!("{field}: forged");
+            attempts.push(vec![authorization.clone(), forged, nominated]);
+        }
+    }
+    attempts.push(vec![
+        authorization,
+        format!("Connection: {}, close", FIELDS.join(", ")),
+    ]);
+    for fields in attempts {
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        let reached = site.reached();
+        let answer = site.get("/orders", &fields).await;
+        if answer.status == 400 {
+            assert_eq!(site.reached(), reached, "{fields:?}");
+            continue;
+        }
+        assert_eq!(answer.status, 200, "{fields:?}");
+        for field in FIELDS {
+            assert_eq!(
+                answer.fields(field),
+                true_answer.fields(field),
+                "{fields:?}"
+            );
+        }
+        // The next proxy would remove them.
+        for connection in answer.fields("Connection") {
+            assert!(!connection.to_lowercase().contains("x-api"), "{connection}");
+        }
+    }
+}
+
+pub(crate) async fn a_token_without_scopes_gets_none_from_its_client<P: Proxy>() {
+    let site = Site::without_required_scope::<P>().await;
+    let (token, id) = site.issue("Billing", &[]);
+    let authorization = format!("Authorization: Bearer {token}");
+    for forged in ["X-Api-Scopes: forged", "x-api-scopes: forged"] {
+        let answer = site.get("/orders", &[forged, &authorization, forged]).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.fields("X-Api-Token-Id"), [id.as_str()]);
+        assert_eq!(answer.fields("X-Api-Scopes").concat(), "", "{forged}");
+    }
+}
+
 /// Whether the punctuation of a name is of one kind, or of a second kind in one position.
 fn few_kinds_of_punctuation(alias: &str) -> bool {
     let marks: Vec<char> = alias
@@ -232,6 +291,8 @@ pub(crate) fn all<P: Proxy + 'static>() -> Vec<Test> {
     vec![
         case!(the_identity_reaches_the_service),
         case!(forged_identity_fields_never_reach_the_service),
+        case!(a_client_cannot_remove_the_identity),
+        case!(a_token_without_scopes_gets_none_from_its_client),
         case!(refusals_explain_what_the_credential_lacks),
         case!(a_revoked_token_stays_refused_within_the_bound),
         case!(a_token_revoked_through_the_api_is_refused_immediately),

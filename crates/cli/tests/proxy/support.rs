@@ -88,6 +88,19 @@ pub(crate) struct Answer {
 
 impl Site {
     pub(crate) async fn start<P: Proxy>() -> Self {
+        Self::of::<P>(snippet(P::LANGUAGE)).await
+    }
+
+    /// Starts a site where the proxy requires no scope.
+    pub(crate) async fn without_required_scope<P: Proxy>() -> Self {
+        let snippet = snippet(P::LANGUAGE)
+            .replace("/verify?scope=orders:read", "/verify")
+            .replace("/verify/scope/orders:read", "/verify/any");
+        Self::of::<P>(&snippet).await
+    }
+
+    /// Starts a site with this snippet.
+    pub(crate) async fn of<P: Proxy>(snippet: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let store = format!("sqlite://{}", directory.path().join("tokens.db").display());
         let (verifier, verifier_address, admin) = serve(&store, &directory);
@@ -102,7 +115,7 @@ impl Site {
             .fallback(upstream)
             .with_state(Arc::clone(&reached));
         let upstream = tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
-        let config = P::at(snippet(P::LANGUAGE), &addresses);
+        let config = P::at(snippet, &addresses);
         let log = File::create(directory.path().join("proxy.log")).unwrap();
         let mut proxy = P::start(&config, &directory);
         let proxy = proxy.stdout(log.try_clone().unwrap()).stderr(log);

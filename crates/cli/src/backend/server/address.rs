@@ -29,6 +29,11 @@ impl Address {
     pub(super) fn revocation(&self) -> String {
         format!("{}/revoke", self.path)
     }
+
+    /// Returns the path at which the server shows whether it accepts a token.
+    pub(super) fn verification(&self) -> String {
+        format!("{}/verify/any", self.path)
+    }
 }
 
 impl FromStr for Address {

@@ -115,16 +115,31 @@ impl Connection {
     /// and there is no other credential.
     pub(super) async fn revoke_own(&self) -> Result<http::Response<Bytes>, Failure> {
         let form = self.credential.form();
-        let message = http::Request::builder()
-            .method(Method::POST)
-            .uri(self.address.revocation())
+        let message = self
+            .head(&Method::POST, &self.address.revocation())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::copy_from_slice(form.as_bytes())));
+        self.exchange(message.map_err(unsendable)?).await
+    }
+
+    /// Asks whether the server accepts the token that requests are sent with.
+    pub(super) async fn verify_own(&self) -> Result<http::Response<Bytes>, Failure> {
+        let message = self
+            .head(&Method::GET, &self.address.verification())
+            .header(AUTHORIZATION, &self.credential.header)
+            .body(Full::default());
+        self.exchange(message.map_err(unsendable)?).await
+    }
+
+    /// Starts a message to a path of the server.
+    fn head(&self, method: &Method, path: &str) -> http::request::Builder {
+        http::Request::builder()
+            .method(method)
+            .uri(path)
             .header(HOST, &self.address.authority)
             .header(CONNECTION, "close")
             .header(USER_AGENT, PRODUCT)
             .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Full::new(Bytes::copy_from_slice(form.as_bytes())));
-        self.exchange(message.map_err(unsendable)?).await
     }
 
     async fn exchange(
@@ -148,14 +163,9 @@ impl Connection {
     }
 
     fn message(&self, request: &Request) -> Result<http::Request<Full<Bytes>>, Failure> {
-        let mut message = http::Request::builder()
-            .method(&request.method)
-            .uri(self.address.target(&request.path))
-            .header(HOST, &self.address.authority)
-            .header(CONNECTION, "close")
-            .header(AUTHORIZATION, &self.credential.header)
-            .header(USER_AGENT, PRODUCT)
-            .header(ACCEPT, "application/json");
+        let mut message = self
+            .head(&request.method, &self.address.target(&request.path))
+            .header(AUTHORIZATION, &self.credential.header);
         if request.body.is_some() {
             message = message.header(CONTENT_TYPE, "application/json");
         }

@@ -3,6 +3,7 @@
 mod address;
 mod connection;
 mod credential;
+mod own;
 mod parameters;
 mod problem;
 
@@ -10,7 +11,7 @@ use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use http::{Method, StatusCode};
+use http::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower_api_tokens::{
@@ -38,7 +39,7 @@ const REVOCATION: &str = "/tokens/revocation";
 /// How often a request that creates a token is sent, if it is unknown whether it was processed.
 const ATTEMPTS: usize = 3;
 
-/// The pause before such a request is sent again.
+/// The pause before a request is sent again.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The management API at a URL.
@@ -389,19 +390,7 @@ impl Backend for Server {
     }
 
     async fn revoke_own(&self) -> Result<(), Failure> {
-        let address = self.connection.address();
-        let answer = self.connection.revoke_own().await?;
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                Err(Failure::failed(format!("{address} does not revoke tokens for their holders"))
-                    .advising("Revocation was expected at `/revoke` below this URL. Check the URL, and that `serve` runs without `--no-revoke` and `--verify-only`."))
-            }
-            status => Err(Failure::failed(format!(
-                "{address} responded with status {status}, and the token may not be revoked"
-            ))
-            .advising("Repeat the command until it succeeds.")),
-        }
+        own::revoke(&self.connection).await
     }
 
     async fn policy(&self) -> Result<Document<Rules>, Failure> {

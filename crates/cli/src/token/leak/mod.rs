@@ -36,6 +36,7 @@ pub(super) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
         unknown,
         unreadable: &searched.unreadable,
         unreadable_count: searched.unreadable_count,
+        skipped: &searched.skipped,
         revoked: 0,
         batches: Vec::new(),
     };
@@ -49,6 +50,9 @@ pub(super) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
             "cannot read `{}`: {}",
             unreadable.path, unreadable.error
         ));
+    }
+    if let Some(skipped) = searched.skipped.describe() {
+        note(&format!("Not searched: {skipped}."));
     }
     let revocations;
     let mut left = live.len() as u64;

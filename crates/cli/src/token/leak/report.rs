@@ -5,7 +5,7 @@ use tower_api_tokens::TokenStatus;
 
 use super::{
     search::{Leak, Place},
-    walk::Unreadable,
+    walk::{Skipped, Unreadable},
 };
 use crate::{
     backend::{Document, Revocation, Token},
@@ -40,6 +40,7 @@ pub(super) struct Report<'r> {
     pub(super) unknown: u64,
     pub(super) unreadable: &'r [Unreadable],
     pub(super) unreadable_count: u64,
+    pub(super) skipped: &'r Skipped,
     pub(super) revoked: u64,
     pub(super) batches: Vec<&'r str>,
 }
@@ -85,7 +86,10 @@ impl Listed for Found {
     fn cells(&self) -> Vec<String> {
         let shown = ShownToken(&self.record);
         let places = self.leak.places.iter();
-        let places = places.map(|place| format!("{}:{}", place.path, place.line));
+        let places = places.map(|place| match place.line {
+            Some(line) => format!("{}:{line}", place.path),
+            None => format!("{} (in the name)", place.path),
+        });
         let mut found_in = places.collect::<Vec<_>>().join(", ");
         if self.leak.more_places > 0 {
             found_in += &format!(" and {} more", grouped(self.leak.more_places));

@@ -2,11 +2,13 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     io::{self, Read},
+    path::Path,
     sync::Arc,
 };
 
-use tower_api_tokens::{TokenDigest, TokenFormat, TokenSelection};
+use tower_api_tokens::{MaskedToken, TokenDigest, TokenFormat, TokenSelection};
 use zeroize::Zeroizing;
 
 /// How many bytes are searched at a time.
@@ -21,8 +23,10 @@ const MAX_PLACES: usize = 10;
 /// A place where a token was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
+    /// With masks in place of tokens.
     pub(super) path: Arc<str>,
-    pub(super) line: u64,
+    /// `None` if the token is in the path itself.
+    pub(super) line: Option<u64>,
 }
 
 /// A token that was found.
@@ -93,6 +97,37 @@ impl Search {
         }
     }
 
+    /// Searches the new part of a path for tokens. Returns the whole path with masks in their place.
+    pub(super) fn name(&mut self, path: &Path, part: &OsStr) -> Result<Arc<str>, TooMany> {
+        let shown: Arc<str> = self.masked(path).into();
+        let part = Zeroizing::new(part.to_string_lossy().into_owned());
+        for format in &self.formats {
+            for (_, token) in format.find_in(part.as_bytes()) {
+                let place = Place {
+                    path: Arc::clone(&shown),
+                    line: None,
+                };
+                add(&mut self.leaks, &mut self.known, token, place)?;
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Returns a path for display, with masks in place of the tokens.
+    fn masked(&self, path: &Path) -> String {
+        let mut shown = path.display().to_string();
+        for format in &self.formats {
+            let tokens = format.find_in(shown.as_bytes());
+            let tokens: Vec<_> = tokens
+                .map(|(_, token)| Zeroizing::new(token.to_owned()))
+                .collect();
+            for token in tokens {
+                shown = shown.replace(&**token, &mask(format, &token));
+            }
+        }
+        shown
+    }
+
     pub(super) fn leaks(self) -> Vec<Leak> {
         self.leaks
     }
@@ -116,7 +151,7 @@ impl Search {
                 }
                 let place = Place {
                     path: Arc::clone(path),
-                    line,
+                    line: Some(line),
                 };
                 add(&mut self.leaks, &mut self.known, token, place)?;
             }
@@ -152,6 +187,12 @@ fn add(
         more_places: 0,
     });
     Ok(())
+}
+
+/// The form of a token that may be shown.
+fn mask(format: &TokenFormat, token: &str) -> String {
+    let tail = &token[token.len() - MaskedToken::MAX_TAIL_LEN..];
+    format!("{}_…{tail}", format.prefix())
 }
 
 /// Moves the bytes other than zero to the start, and returns their number.
@@ -203,7 +244,7 @@ mod tests {
         let leaks = search.leaks().into_iter();
         leaks
             .map(|leak| {
-                let lines = leak.places.iter().map(|place| place.line).collect();
+                let lines = leak.places.iter().filter_map(|place| place.line).collect();
                 (leak.token.to_string(), lines, leak.more_places)
             })
             .collect()

@@ -5,14 +5,16 @@ use std::{
     io::{self, IsTerminal},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use rustix::fs::OFlags;
 use serde::Serialize;
 
 use super::search::{Search, TooMany};
-use crate::note::note;
+use crate::{
+    note::note,
+    number::{count, grouped},
+};
 
 /// Standard input, as an argument.
 const STDIN: &str = "-";
@@ -27,9 +29,42 @@ pub(super) struct Unreadable {
     pub(super) error: String,
 }
 
+/// How many files and directories were not searched.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Skipped {
+    /// Symbolic links in directories, which are not followed.
+    pub(super) symbolic_links: u64,
+    /// Directories with the objects of a Git repository, which are compressed.
+    pub(super) git_objects: u64,
+    /// Pipes, sockets and devices in directories.
+    pub(super) special_files: u64,
+}
+
+impl Skipped {
+    /// Names what was skipped. Returns `None` if nothing was.
+    pub(super) fn describe(&self) -> Option<String> {
+        let kinds = [
+            (self.symbolic_links, "symbolic link"),
+            (self.special_files, "special file"),
+        ];
+        let kinds = kinds.into_iter().filter(|(number, _)| *number > 0);
+        let mut parts: Vec<_> = kinds.map(|(number, kind)| count(number, kind)).collect();
+        match self.git_objects {
+            0 => {}
+            1 => parts.push("the objects of a Git repository".to_owned()),
+            repositories => parts.push(format!(
+                "the objects of {} Git repositories",
+                grouped(repositories)
+            )),
+        }
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+}
+
 /// What was searched.
 #[derive(Default)]
 pub(super) struct Searched {
+    pub(super) skipped: Skipped,
     /// The first ones.
     pub(super) unreadable: Vec<Unreadable>,
     /// How many files and directories could not be read.
@@ -39,7 +74,7 @@ pub(super) struct Searched {
 impl Searched {
     /// Searches a path. A file that cannot be read does not stop the search.
     pub(super) fn search(&mut self, path: &Path, search: &mut Search) -> Result<(), TooMany> {
-        let name: Arc<str> = path.display().to_string().into();
+        let name = search.name(path, path.as_os_str())?;
         if path == Path::new(STDIN) {
             let stdin = io::stdin().lock();
             if stdin.is_terminal() {
@@ -63,19 +98,34 @@ impl Searched {
     fn search_tree(&mut self, root: &Path, search: &mut Search) -> Result<(), TooMany> {
         let mut waiting = vec![root.to_owned()];
         while let Some(path) = waiting.pop() {
-            let name: Arc<str> = path.display().to_string().into();
+            // The directories above were searched before.
+            let part = path.file_name().filter(|_| path != root);
+            let name = search.name(&path, part.unwrap_or_default())?;
+            if path != root && is_compressed(&path) {
+                self.skipped.git_objects += 1;
+                continue;
+            }
             let entries = match fs::symlink_metadata(&path) {
                 // The root may be a symbolic link to a directory.
                 Ok(metadata) if metadata.is_dir() || path == root => entries(&path),
                 Ok(metadata) if metadata.is_file() => {
                     let read = open(&path).and_then(|file| match file {
                         Some(file) => search.read(file, &name),
-                        None => Ok(Ok(())),
+                        None => {
+                            self.skipped.special_files += 1;
+                            Ok(Ok(()))
+                        }
                     });
                     self.outcome(&name, read)?;
                     continue;
                 }
-                Ok(_) => continue,
+                Ok(metadata) => {
+                    match metadata.is_symlink() {
+                        true => self.skipped.symbolic_links += 1,
+                        false => self.skipped.special_files += 1,
+                    }
+                    continue;
+                }
                 Err(error) => Err(error),
             };
             match entries {
@@ -110,10 +160,7 @@ impl Searched {
 fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if !is_compressed(&path) {
-            entries.push(path);
-        }
+        entries.push(entry?.path());
     }
     entries.sort_unstable_by(|one, other| other.cmp(one));
     Ok(entries)
