@@ -8,7 +8,7 @@ async fn set_plan(tokens: &ApiTokens, customer: &AppId, plan: &str) -> Result<()
 
 /// Returns the maximum number of rows that the caller's plan allows in an export.
 fn row_limit(app: &AppPrincipal) -> usize {
-    match app.metadata("plan") {
+    match app.app_metadata("plan") {
         Some("enterprise") => usize::MAX,
         Some("pro") => 1_000_000,
         _ => 1_000,
