@@ -114,21 +114,27 @@ async fn metadata_takes_room_in_the_cache_and_gives_it_back() {
         issued.push(tokens.issue(&app.id, token).await.unwrap());
     }
     let gate = tokens.authenticator();
+    let mut most = 0;
     for token in &issued[..100] {
         present(gate, token).await;
-        assert!(gate.stats().entries * 8 * 1024 <= 1100 * 160);
+        let entries = gate.stats().entries;
+        assert!(entries * 8 * 1024 <= 1100 * 160);
+        most = most.max(entries);
     }
-    assert!(gate.stats().entries > 10);
+    assert!(most > 10);
     for token in &issued[..100] {
         tokens.revoke(token.record().id).await.unwrap();
     }
-    for token in &issued[100..] {
-        present(gate, token).await;
+    // The room of a revoked token is given back when no thread reads it any more, which may be after others
+    // were evicted for the first ones. Then all of them stay cached.
+    for _ in 0..10 {
+        let finds = store.finds();
+        for token in &issued[100..] {
+            present(gate, token).await;
+        }
+        if store.finds() == finds {
+            return;
+        }
     }
-    let finds = store.finds();
-    for token in &issued[100..] {
-        present(gate, token).await;
-    }
-    // Making room may have evicted an eighth of the tokens once more.
-    assert!(store.finds() - finds <= 100 / 8);
+    panic!("the room of revoked tokens is not given back");
 }
