@@ -185,6 +185,16 @@ async fn a_failing_store_is_neither_an_answer_nor_a_refusal_of_the_token() {
     assert_eq!(refusal(&node, &principal).await, None);
 }
 
+/// Asserts that a check looks the token up, and shows its revocation.
+async fn a_check_is_a_lookup(node: &Node, principal: &AppPrincipal) {
+    let finds = node.store.finds();
+    assert_eq!(refusal(node, principal).await, None);
+    assert_eq!(node.store.finds(), finds + 1);
+    node.tokens.revoke(principal.token_id()).await.unwrap();
+    let refused = refusal(node, principal).await;
+    assert_eq!(refused, Some(RejectionKind::RevokedToken));
+}
+
 #[tokio::test]
 async fn a_token_that_was_evicted_is_looked_up() {
     let fixture = Fixture::builder().configure(|tokens| tokens.capacity(2));
@@ -195,12 +205,7 @@ async fn a_token_that_was_evicted_is_looked_up() {
         let other = known(&node).await;
         connect(&node, &other).await;
     }
-    let finds = node.store.finds();
-    assert_eq!(refusal(&node, &principal).await, None);
-    assert_eq!(node.store.finds(), finds + 1);
-    node.tokens.revoke(token.record().id).await.unwrap();
-    let refused = refusal(&node, &principal).await;
-    assert_eq!(refused, Some(RejectionKind::RevokedToken));
+    a_check_is_a_lookup(&node, &principal).await;
 }
 
 #[tokio::test]
@@ -209,12 +214,7 @@ async fn without_a_cache_every_check_is_a_lookup() {
     let node = fixture.empty();
     let token = known(&node).await;
     let principal = connect(&node, &token).await;
-    let finds = node.store.finds();
-    assert_eq!(refusal(&node, &principal).await, None);
-    assert_eq!(node.store.finds(), finds + 1);
-    node.tokens.revoke(token.record().id).await.unwrap();
-    let refused = refusal(&node, &principal).await;
-    assert_eq!(refused, Some(RejectionKind::RevokedToken));
+    a_check_is_a_lookup(&node, &principal).await;
 }
 
 #[tokio::test]
