@@ -1,4 +1,5 @@
 use sqlx::error::{DatabaseError, ErrorKind};
+use thiserror::Error;
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
 /// Result codes of SQLite, <https://www.sqlite.org/rescode.html>.
@@ -21,7 +22,26 @@ const READONLY_ROLLBACK: i32 = READONLY | 3 << 8;
 const READONLY_CANTINIT: i32 = READONLY | 5 << 8;
 const READONLY_DIRECTORY: i32 = READONLY | 6 << 8;
 
+/// Another connection has kept a lock for longer than this one waits. SQLite's own message does not say what to do.
+#[derive(Debug, Error)]
+#[error(
+    "another process has kept the database file locked for too long; try again, and end transactions of other \
+     programs on this file sooner"
+)]
+struct Busy(i32);
+
+/// The error for a lock that is not released in time.
+pub(super) fn busy() -> StoreError {
+    StoreError::unavailable(Busy(BUSY))
+}
+
 pub(super) fn from_sqlx(error: sqlx::Error) -> StoreError {
+    if let sqlx::Error::Database(error) = &error
+        && let Some(code) = code(error.as_ref())
+        && matches!(code & 0xff, BUSY | LOCKED)
+    {
+        return StoreError::unavailable(Busy(code));
+    }
     let kind = match &error {
         sqlx::Error::Database(error) => kind_of(error.as_ref()),
         sqlx::Error::Configuration(_) => StoreErrorKind::InvalidSettings,
@@ -63,6 +83,9 @@ fn code(error: &dyn DatabaseError) -> Option<i32> {
 /// Returns the SQLite code that caused a store error, if any.
 fn code_behind(error: &StoreError) -> Option<i32> {
     let source = std::error::Error::source(error)?;
+    if let Some(Busy(code)) = source.downcast_ref() {
+        return Some(*code);
+    }
     match source.downcast_ref::<sqlx::Error>()? {
         sqlx::Error::Database(error) => code(error.as_ref()),
         _ => None,

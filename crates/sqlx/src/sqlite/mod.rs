@@ -8,6 +8,7 @@ mod changes;
 mod error;
 mod file;
 mod identifier;
+mod log;
 mod memory;
 mod migrate;
 mod open;
@@ -65,8 +66,16 @@ pub use sqlx::SqlitePool;
 ///
 /// # Several processes
 ///
-/// Processes on one machine may share the file, and may create or upgrade it concurrently. A change waits up
-/// to five seconds for a change by another process. The file must not be on a network file system.
+/// Processes on one machine may share the file, and may create or upgrade it concurrently. The file must not be
+/// on a network file system.
+///
+/// Lookups do not wait for changes. Changes are made one at a time, and those of several processes take turns. A
+/// change waits up to five seconds for its turn, and up to five more for another program's transaction. Then it
+/// fails with [`StoreErrorKind::Unavailable`].
+///
+/// The write-ahead log is merged into the file before it is much longer than 16 MiB, however many processes
+/// read. A change may wait for statements that read at that moment, for a quarter of a second. Only a transaction
+/// that keeps reading, such as that of a backup or of another program, lets the log grow until it ends.
 ///
 /// # Other programs
 ///

@@ -17,6 +17,7 @@ use super::{
         OpenFile, beside, check_lasts, create, directory_of, from_io, has_content,
         has_unmerged_changes, keeping_journal, obstacle_beside,
     },
+    log::SHORT,
     memory,
     migrate::{check_current, check_version, latest_version, migrate, out_of_date, read_version},
     place::{Place, check_exists, check_path},
@@ -105,6 +106,8 @@ fn writing(options: SqliteConnectOptions) -> SqliteConnectOptions {
     settings(options)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        // Frees the space of a log that was longer.
+        .pragma("journal_size_limit", SHORT.to_string())
 }
 
 async fn open_once(

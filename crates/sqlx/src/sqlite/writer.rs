@@ -1,4 +1,4 @@
-//! Serializes changes, so that writers of this process queue here instead of in SQLite.
+//! Serializes changes, so that writers queue here instead of in SQLite.
 
 use std::{
     sync::{
@@ -13,10 +13,16 @@ use sqlx::{
     ConnectOptions, Connection, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
+};
 use tower_api_tokens::{StoreError, StoreErrorKind, store::catch_panic};
 
-use super::error::{from_sqlx, taints};
+use super::{
+    error::{busy, from_sqlx, taints},
+    log::WriteAheadLog,
+};
 
 /// The timeout for another writer to finish.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,6 +40,7 @@ pub(super) enum Writer {
 
 pub(super) struct Slot {
     options: SqliteConnectOptions,
+    log: WriteAheadLog,
     connection: Mutex<Option<SqliteConnection>>,
     closed: AtomicBool,
 }
@@ -42,6 +49,7 @@ impl Writer {
     /// Writes through an open connection, and replaces it with others with the same options.
     pub(super) fn to_file(options: SqliteConnectOptions, connection: SqliteConnection) -> Self {
         Self::File(Arc::new(Slot {
+            log: WriteAheadLog::of(options.get_filename()),
             options,
             connection: Mutex::new(Some(connection)),
             closed: AtomicBool::new(false),
@@ -88,8 +96,9 @@ impl Slot {
     where
         F: for<'t> FnOnce(&'t mut SqliteConnection) -> BoxFuture<'t, Result<T, StoreError>>,
     {
-        let slot = timeout(BUSY_TIMEOUT, self.connection.lock());
-        let mut slot = slot.await.map_err(StoreError::unavailable)?;
+        let deadline = Instant::now() + BUSY_TIMEOUT;
+        let slot = timeout_at(deadline, self.connection.lock());
+        let mut slot = slot.await.map_err(|_| busy())?;
         if self.closed.load(Ordering::Relaxed) {
             return Err(from_sqlx(sqlx::Error::PoolClosed));
         }
@@ -98,7 +107,13 @@ impl Slot {
             Some(connection) => connection,
             None => self.options.connect().await.map_err(from_sqlx)?,
         };
+        // If another process does not finish, SQLite decides whether it is in the way.
+        let turn = timeout_at(deadline, self.log.turn()).await;
         let changed = in_transaction(&mut connection, change).await;
+        if changed.is_ok() {
+            self.log.merge_if_long(&self.options).await;
+        }
+        drop(turn);
         match &changed {
             Err(error) if taints(error) => {
                 let _ = connection.close().await;
@@ -147,4 +162,36 @@ pub(super) fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(BUSY_TIMEOUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Opens connections to one file, which wait only briefly for each other.
+    async fn connect(directory: &tempfile::TempDir) -> SqliteConnection {
+        let options = SqliteConnectOptions::new()
+            .filename(directory.path().join("tokens.db"))
+            .create_if_missing(true)
+            .busy_timeout(Duration::from_millis(1));
+        options.connect().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_change_that_waits_too_long_for_another_program_says_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut theirs, mut ours) = (connect(&directory).await, connect(&directory).await);
+        execute(&mut theirs, "BEGIN IMMEDIATE").await.unwrap();
+        let changed = in_transaction::<(), _>(&mut ours, |connection| {
+            Box::pin(execute(connection, "SELECT 1"))
+        });
+        let error = changed.await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        let shown = format!("{error} {error:?}");
+        assert!(
+            shown.contains("end transactions of other programs"),
+            "{shown}"
+        );
+        assert!(!shown.contains("database is locked"), "{shown}");
+    }
 }

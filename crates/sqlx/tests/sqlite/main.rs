@@ -1,6 +1,7 @@
 //! Tests specific to the SQLite store, besides the conformance suite.
 
 mod compatibility;
+mod contention;
 mod events;
 mod failing;
 mod opening;

@@ -1,20 +1,21 @@
-//! A token revoked in one process is refused in another within the bound, without any communication
-//! between the two.
+//! Processes that share one file, without any communication between them: a token revoked in one is refused in
+//! another within the bound, and none is locked out by the others.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "two processes have no clock in common but the system's"
 )]
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+mod crowd;
+mod node;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
-use tower_api_tokens::{ApiTokens, NewToken, TokenFormat};
+use tower_api_tokens::{ApiTokens, AppId, NewToken, TokenFormat};
 use tower_api_tokens_sqlx::SqliteStore;
+
+use node::Node;
 
 const BOUND: Duration = Duration::from_secs(1);
 
@@ -32,79 +33,35 @@ async fn open(url: &str) -> ApiTokens {
         .build()
 }
 
-/// A process that verifies one token repeatedly.
-struct Node {
-    process: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Node {
-    fn start(url: &str, follows: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "a_process_that_verifies",
-                "--ignored",
-                "--nocapture",
-            ])
-            .env("TOKENS_URL", url)
-            .env("TOKENS_FOLLOWS", follows)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Self {
-            input: process.stdin.take().unwrap(),
-            output: BufReader::new(process.stdout.take().unwrap()),
-            process,
-        }
-    }
-
-    fn tell(&mut self, line: &str) {
-        writeln!(self.input, "{line}").unwrap();
-    }
-
-    /// Returns the rest of the next line that begins with a word. The test harness prints other lines.
-    fn hear(&mut self, word: &str) -> String {
-        let mut lines = self.output.by_ref().lines();
-        loop {
-            let line = lines.next().expect("the process goes on").unwrap();
-            if let Some(at) = line.find(word) {
-                return line[at + word.len()..].trim().to_owned();
-            }
-        }
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 async fn a_revocation_reaches_another_process(follows: &str) {
     let directory = TempDir::new().unwrap();
     let url = format!("sqlite://{}/tokens.db", directory.path().display());
     let here = open(&url).await;
     let app = here.create_app("Billing").await.unwrap();
-    let mut node = Node::start(&url, follows);
+    let mut node = Node::start(
+        "a_process_that_verifies",
+        &[("TOKENS_URL", &url), ("TOKENS_FOLLOWS", follows)],
+    );
     node.hear("ready");
     for _ in 0..3 {
-        let issued = here.issue(&app.id, NewToken::named("ci")).await.unwrap();
-        node.tell(issued.token().expose());
-        // It is cached there, and admitted from the cache.
-        node.hear("admitted");
-        here.revoke(issued.record().id).await.unwrap();
-        let revoked = nanoseconds();
-        let last_admission: u128 = node.hear("last").parse().unwrap();
-        let late = last_admission.saturating_sub(revoked);
-        assert!(
-            late <= BOUND.as_nanos(),
-            "admitted {late} ns after it was revoked"
-        );
+        revoke_one(&here, &app.id, &mut node).await;
     }
+}
+
+/// Revokes a token that another process has cached, which must refuse it within the bound.
+async fn revoke_one(here: &ApiTokens, app: &AppId, node: &mut Node) {
+    let issued = here.issue(app, NewToken::named("ci")).await.unwrap();
+    node.tell(issued.token().expose());
+    // It is cached there, and admitted from the cache.
+    node.hear("admitted");
+    here.revoke(issued.record().id).await.unwrap();
+    let revoked = nanoseconds();
+    let last_admission: u128 = node.hear("last").parse().unwrap();
+    let late = last_admission.saturating_sub(revoked);
+    assert!(
+        late <= BOUND.as_nanos(),
+        "admitted {late} ns after it was revoked"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
