@@ -35,7 +35,7 @@ fn bind(query: Query, value: Value) -> Query {
 #[async_trait]
 impl TokenRegistry for PostgresStore {
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
-        self.mutate(mutation).await
+        self.mutate(mutation).await.map(|made| made.applied)
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {

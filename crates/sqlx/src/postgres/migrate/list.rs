@@ -70,7 +70,7 @@ pub(super) struct Index {
 pub(super) const FIRST_MANAGED: i64 = 4;
 
 /// All migrations, in order.
-pub(super) const MIGRATIONS: [Migration; 7] = [
+pub(super) const MIGRATIONS: [Migration; 8] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -284,6 +284,25 @@ pub(super) const MIGRATIONS: [Migration; 7] = [
         min_writer: 5,
         sql: include_str!("../../../migrations/postgres/0007_maintenance.sql"),
         rights: &[],
+        fill: None,
+        indexes: &[],
+    },
+    Migration {
+        version: 8,
+        name: "commits",
+        min_reader: 1,
+        min_writer: 5,
+        sql: include_str!("../../../migrations/postgres/0008_commits.sql"),
+        rights: &[
+            Right::Function {
+                new: "api_token_change",
+                like: "api_token_revoke_token",
+            },
+            Right::Function {
+                new: "api_token_make_all",
+                like: "api_token_revoke_token",
+            },
+        ],
         fill: None,
         indexes: &[],
     },
