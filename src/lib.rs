@@ -162,10 +162,13 @@
 //! | ERROR | a store returned a record with a different digest than the one looked up |
 //! | WARN | tokens cannot be checked (`kind`: `store_failure`, `store_timeout` or `overload`); requests get 503 |
 //! | WARN | a follower cannot read the change log |
+//! | WARN | a snapshot of a preloaded cache was discarded, or cannot be saved |
+//! | WARN | live tokens cannot be read in one stream, so a preloaded cache reads them in pages |
 //! | WARN | a row of a table cannot be read and was left out of a listing |
 //! | WARN | a trigger that a database needs was missing or altered, and was restored |
 //! | WARN | an operation of the management API or an audit event failed |
 //! | INFO | a follower can read the change log again |
+//! | INFO | a follower has started from a snapshot |
 //! | DEBUG | a request was refused; includes the `kind` of the rejection and, if known, the app and the token |
 //!
 //! Events that a request can cause are logged at most once in ten seconds for each authenticator and
@@ -211,8 +214,8 @@ mod words;
 pub mod guide;
 
 pub use authenticator::{
-    Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, LiveToken, Stats,
-    UsageRecorder, UsageRecorderBuilder,
+    Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, LiveToken, PreloadSource,
+    Stats, UsageRecorder, UsageRecorderBuilder,
 };
 pub use lifecycle::{
     ApiTokens, ApiTokensBuilder, AppTokens, Authority, BulkRevocation, ChangeObserver, EventStream,
@@ -247,7 +250,7 @@ pub use rejection::{Rejection, RejectionKind};
 pub use store::{
     Answer, AppQuery, Applied, AsyncSnapshot, AuditLog, AuditQuery, BoundKey, Change,
     ChangeHistory, ChangeLog, ChangeLogStreams, Changes, EventHistory, EventLog, EventPage,
-    EventPosition, EventPositionError, EventQuery, EventStart, ExpiringQuery, LivePage,
+    EventPosition, EventPositionError, EventQuery, EventStart, ExpiringQuery, LivePage, LiveStream,
     LoggedChange, LoggedEvent, MemoryStore, Mutation, Op, Outdated, OutdatedQuery, Page, PageSize,
     Plan, Repeated, Replacement, Revision, Snapshot, StoreError, StoreErrorKind, TableRegistry,
     Tables, TokenCondition, TokenCursor, TokenCursorError, TokenOrder, TokenQuery,

@@ -16,6 +16,7 @@ pub(crate) enum Needs {
 mod events {
     use std::{
         error::Error,
+        fmt::Display,
         sync::atomic::{AtomicU64, Ordering::Relaxed},
         time::Duration,
     };
@@ -159,6 +160,53 @@ mod events {
         }
     }
 
+    /// Logs that live tokens cannot be read in one stream.
+    pub(crate) fn stream_failed(error: &(dyn Error + 'static)) {
+        tracing::warn!(
+            target: TARGET,
+            source = error,
+            "the live tokens cannot be read in one stream; reading them in pages"
+        );
+    }
+
+    /// Logs that a follower has started from a snapshot.
+    pub(crate) fn snapshot_loaded(tokens: usize, changes: u64) {
+        tracing::info!(
+            target: TARGET,
+            tokens,
+            changes,
+            "preloaded the cache from its snapshot and the changes since then"
+        );
+    }
+
+    /// Logs that a snapshot was not used.
+    pub(crate) fn snapshot_discarded(reason: &dyn Display) {
+        tracing::warn!(
+            target: TARGET,
+            %reason,
+            "the snapshot of the cache was discarded; loading all live tokens from the store"
+        );
+    }
+
+    /// Logs that a snapshot was saved.
+    pub(crate) fn snapshot_saved(tokens: u64, bytes: u64) {
+        tracing::debug!(target: TARGET, tokens, bytes, "saved a snapshot of the cache");
+    }
+
+    static SNAPSHOT_NOT_SAVED: Throttle = Throttle::new();
+
+    /// Logs that a snapshot could not be saved.
+    pub(crate) fn snapshot_not_saved(reason: &dyn Display) {
+        if let Some(suppressed) = SNAPSHOT_NOT_SAVED.admit_now() {
+            tracing::warn!(
+                target: TARGET,
+                %reason,
+                suppressed,
+                "the snapshot of the cache cannot be saved; a restart will take longer"
+            );
+        }
+    }
+
     /// Rate-limited events about the store of one authenticator.
     #[derive(Debug, Default)]
     pub(crate) struct StoreEvents {
@@ -230,7 +278,7 @@ mod events {
 
 #[cfg(not(feature = "tracing"))]
 mod events {
-    use std::{error::Error, time::Duration};
+    use std::{error::Error, fmt::Display, time::Duration};
 
     use super::Needs;
     use crate::{model::principal::AppPrincipal, rejection::Rejection};
@@ -248,6 +296,16 @@ mod events {
     pub(crate) fn follower_failed(_: &(dyn Error + 'static)) {}
 
     pub(crate) fn follower_recovered() {}
+
+    pub(crate) fn stream_failed(_: &(dyn Error + 'static)) {}
+
+    pub(crate) fn snapshot_loaded(_: usize, _: u64) {}
+
+    pub(crate) fn snapshot_discarded(_: &dyn Display) {}
+
+    pub(crate) fn snapshot_saved(_: u64, _: u64) {}
+
+    pub(crate) fn snapshot_not_saved(_: &dyn Display) {}
 
     #[derive(Debug, Default)]
     pub(crate) struct StoreEvents {}

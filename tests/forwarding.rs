@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditEventId, AuditLog,
-    AuditOutcome, AuditQuery, Authenticator, ChangeLog, Changes, LivePage, MemoryStore, Mutation,
-    Op, Page, Policy, Revision, StoreError, TokenCursor, TokenDigest, TokenId, TokenQuery,
-    TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    AuditOutcome, AuditQuery, Authenticator, ChangeLog, Changes, LivePage, LiveStream, MemoryStore,
+    Mutation, Op, Page, Policy, Revision, StoreError, TokenCursor, TokenDigest, TokenId,
+    TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 
 #[global_allocator]
@@ -28,7 +28,7 @@ struct Noting(Mutex<Vec<&'static str>>);
 const REVISION: Revision = Revision::new(7, 9);
 
 /// Every method, in the order in which [`call_all`] calls them.
-const METHODS: [&str; 18] = [
+const METHODS: [&str; 19] = [
     "find",
     "find_many",
     "apply",
@@ -44,6 +44,7 @@ const METHODS: [&str; 18] = [
     "changes",
     "changed",
     "live",
+    "live_stream",
     "record_usage",
     "append",
     "events",
@@ -150,6 +151,11 @@ impl ChangeLog for Noting {
         self.note("live");
         Ok(LivePage::new(Page::empty(), REVISION))
     }
+
+    fn live_stream(&self, _: Timestamp) -> Option<LiveStream> {
+        self.note("live_stream");
+        None
+    }
 }
 
 #[async_trait]
@@ -224,6 +230,7 @@ where
     assert_eq!(changes.unwrap(), Changes::Gap);
     assert_eq!(ChangeLog::changed(store).now_or_never(), None);
     ChangeLog::live(store, None, 1, now).await.unwrap();
+    assert!(ChangeLog::live_stream(store, now).is_none());
     UsageLog::record_usage(store, &[]).await.unwrap();
     AuditLog::append(store, &with.event).await.unwrap();
     let query = AuditQuery::default();

@@ -1,6 +1,9 @@
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64},
+    },
     time::Duration,
 };
 
@@ -170,6 +173,7 @@ impl AuthenticatorBuilder {
                 ),
                 counters: Counters::default(),
                 store_events: StoreEvents::default(),
+                snapshot_saved_at: AtomicI64::new(0),
                 records_usage: AtomicBool::new(false),
             }),
         }

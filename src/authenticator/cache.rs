@@ -412,10 +412,11 @@ impl Cache {
     /// Renews the lease, once all changes up to the applied revision are in the cache. Returns
     /// `false` if the follower has stopped.
     pub(super) fn renew(&self, epoch: u64) -> bool {
-        let positions = self.positions();
+        let mut positions = self.positions();
         if !positions.is_current(epoch) {
             return false;
         }
+        positions.settle();
         self.lease.renew(positions.lease_until());
         true
     }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use compact_str::CompactString;
+use jiff::Timestamp;
 
 use super::{
     Admit, Admitted,
@@ -85,6 +86,50 @@ impl Entry {
         }
     }
 
+    /// Returns a token from a snapshot. It is not used before the lease is renewed.
+    pub(super) fn restored(
+        token_id: TokenId,
+        name: &str,
+        grant: Arc<Grant>,
+        expires_at: Option<Timestamp>,
+        monotonic: Duration,
+    ) -> Self {
+        let restricted = grant.restrictions().is_some();
+        Self {
+            token_id,
+            token_name: CompactString::new(name),
+            grant,
+            expires_at: Expiry::of(expires_at),
+            fresh_until: 0,
+            last_used: AtomicU32::new(0),
+            last_kept: AtomicU32::new(seconds(monotonic)),
+            uses: AtomicU32::new(0),
+            coverage: AtomicU32::new(COVERED),
+            revoked: false,
+            restricted,
+        }
+    }
+
+    /// What a snapshot contains of the token besides its grant: the identifier, the name, and the expiry in
+    /// microseconds.
+    pub(super) fn saved(&self) -> (TokenId, &str, Option<i64>) {
+        (
+            self.token_id,
+            &self.token_name,
+            self.expires_at.microseconds(),
+        )
+    }
+
+    /// Whether the token is admitted while its app is enabled, now or later, if it does not change.
+    pub(super) fn may_be_admitted(&self, clock: &dyn Clock) -> bool {
+        if self.is_inactive(clock) {
+            return false;
+        }
+        let restrictions = self.grant.restrictions().filter(|_| self.restricted);
+        let status = restrictions.map(|restrictions| restrictions.status(|_| true));
+        status.is_none_or(|status| status == TokenStatus::Live)
+    }
+
     /// Returns the token with the current state of its app, and how long both may be used.
     pub(super) fn revived(&self, grant: Arc<Grant>, until: u64, coverage: u32) -> Self {
         Self {
@@ -126,6 +171,16 @@ impl Entry {
     /// Whether the entry is up to date for as long as the lease is renewed.
     pub(super) fn is_covered(&self) -> bool {
         self.coverage.load(Relaxed) == COVERED && !self.grant.is_evicted()
+    }
+
+    /// Whether a scan with this serial number has cached the entry.
+    pub(super) fn is_scanned_as(&self, serial: u32) -> bool {
+        self.coverage.load(Relaxed) == serial && !self.grant.is_evicted()
+    }
+
+    /// Whether the entry is the answer of a lookup, which may be used without the lease.
+    pub(super) fn is_looked_up(&self) -> bool {
+        self.fresh_until > 0
     }
 
     /// Marks the entry as covered by the lease, if it has this serial number.

@@ -49,6 +49,26 @@ impl AppState {
         }
     }
 
+    pub(super) fn id(&self) -> &AppId {
+        &self.id
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn is_disabled(&self) -> bool {
+        self.disabled
+    }
+
+    pub(super) fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    pub(super) fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
     /// Whether a record shows the app in this state. A store that does not know when an app was
     /// created may return any time, so that is not compared.
     pub(super) fn is_that_of(&self, app: &AppRecord) -> bool {
@@ -88,18 +108,37 @@ struct Extras {
 
 impl Terms {
     pub(super) fn of(token: &TokenRecord, format: Option<Label>) -> Self {
-        let has_extras = token.restrictions.is_some() || !token.metadata.is_empty();
+        Self::new(
+            token.scopes.clone(),
+            format,
+            token.restrictions.clone(),
+            token.metadata.clone(),
+        )
+    }
+
+    pub(super) fn new(
+        scopes: ScopeSet,
+        format: Option<Label>,
+        restrictions: Option<Restrictions>,
+        metadata: Metadata,
+    ) -> Self {
+        let has_extras = restrictions.is_some() || !metadata.is_empty();
         let extras = || {
             Arc::new(Extras {
-                restrictions: token.restrictions.clone(),
-                metadata: Arc::new(token.metadata.clone()),
+                restrictions,
+                metadata: Arc::new(metadata),
             })
         };
         Self {
-            scopes: token.scopes.clone(),
+            scopes,
             format,
             extras: has_extras.then(extras),
         }
+    }
+
+    /// Returns the metadata of the tokens, without that of their app.
+    pub(super) fn metadata(&self) -> Option<&Metadata> {
+        Some(&self.extras.as_ref()?.metadata)
     }
 
     /// Returns how many bytes the extras take.

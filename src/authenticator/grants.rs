@@ -21,7 +21,10 @@ use super::{
     weight::Weights,
 };
 use crate::{
-    model::{app::AppId, record::TokenRecord},
+    model::{
+        app::{AppId, AppRecord},
+        record::TokenRecord,
+    },
     token::TokenDigest,
 };
 
@@ -112,19 +115,19 @@ impl App {
     /// Returns the state that an answer shows, and whether it is the current one.
     fn show(
         &mut self,
-        token: &TokenRecord,
+        shown: &AppRecord,
         freshness: Freshness,
         weights: &Weights,
     ) -> (Arc<AppState>, bool) {
         match &mut self.current {
-            Some(current) if current.state.is_that_of(&token.app) => {
+            Some(current) if current.state.is_that_of(shown) => {
                 if !freshness.is_behind {
                     current.extend(freshness);
                 }
                 (Arc::clone(&current.state), true)
             }
             current => {
-                let state = Arc::new(AppState::of(&token.app, weights));
+                let state = Arc::new(AppState::of(shown, weights));
                 let current = current.as_ref();
                 let is_current = !freshness.is_behind
                     && current.is_none_or(|current| current.is_replaced_by(freshness));
@@ -227,13 +230,42 @@ impl Grants {
     /// answer that showed the token.
     pub(super) fn intern(&self, token: &TokenRecord, freshness: Freshness) -> Arc<Grant> {
         let terms = Terms::of(token, self.labels.of(&token.mask));
-        let mut shard = self.shard(&token.app.id);
-        let app = shard.entry(token.app.id);
-        let app = app.or_insert_with(|| App::new(token.digest));
-        app.sample = token.digest;
-        let (state, is_current) = app.show(token, freshness, &self.weights);
-        let fingerprint = self.fingerprint(&terms, is_current);
-        app.grant(fingerprint, &state, &terms, &self.weights)
+        self.share(&token.app, &terms, token.digest, freshness)
+    }
+
+    /// Returns the grant of a snapshot that tokens of an app share. `sample` is the digest of one of them.
+    pub(super) fn restore(
+        &self,
+        app: &AppRecord,
+        terms: &Terms,
+        sample: TokenDigest,
+    ) -> Arc<Grant> {
+        let freshness = Freshness {
+            until: 0,
+            coverage: COVERED,
+            is_behind: false,
+        };
+        self.share(app, terms, sample, freshness)
+    }
+
+    fn share(
+        &self,
+        shown: &AppRecord,
+        terms: &Terms,
+        sample: TokenDigest,
+        freshness: Freshness,
+    ) -> Arc<Grant> {
+        let mut shard = self.shard(&shown.id);
+        let app = shard.entry(shown.id);
+        let app = app.or_insert_with(|| App::new(sample));
+        app.sample = sample;
+        let (state, is_current) = app.show(shown, freshness, &self.weights);
+        let fingerprint = self.fingerprint(terms, is_current);
+        app.grant(fingerprint, &state, terms, &self.weights)
+    }
+
+    pub(super) fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     /// Returns the grant with the terms of an evicted one and the current state of its app, and how

@@ -1,5 +1,7 @@
 //! The labels of the configured formats.
 
+use sha2::{Digest, Sha256};
+
 use crate::{
     intern::Label,
     token::{MaskedToken, TokenFormat},
@@ -19,5 +21,23 @@ impl Labels {
     pub(super) fn of(&self, mask: &MaskedToken) -> Option<Label> {
         let (_, label) = self.0.iter().find(|(format, _)| format.has_mask(mask))?;
         Some(*label)
+    }
+
+    /// Returns the label of a configured format.
+    pub(super) fn named(&self, label: &str) -> Option<Label> {
+        let mut labels = self.0.iter().map(|(_, label)| *label);
+        labels.find(|known| known.as_str() == label)
+    }
+
+    /// Returns a digest that differs if a token may have another label.
+    pub(super) fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for (format, label) in &self.0 {
+            for text in [format.prefix(), label.as_str()] {
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text);
+            }
+        }
+        hash.finalize().into()
     }
 }

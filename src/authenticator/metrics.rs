@@ -35,6 +35,7 @@ mod enabled {
     const PENDING: &str = "api_tokens_cache_pending";
     const REVISION_LAG: &str = "api_tokens_revision_lag";
     const LEASE_AGE: &str = "api_tokens_lease_age_seconds";
+    const SNAPSHOT: &str = "api_tokens_snapshot_timestamp_seconds";
 
     impl Authenticator {
         /// Publishes [`stats`](Self::stats) through the [`metrics`](::metrics) facade, to the
@@ -56,6 +57,7 @@ mod enabled {
         /// | `api_tokens_cache_pending` | gauge | changed tokens of a preloaded cache that are to be re-read |
         /// | `api_tokens_revision_lag` | gauge | known changes that are not applied yet |
         /// | `api_tokens_lease_age_seconds` | gauge | time since the read of the change log that proves the cache fresh; published once a follower has read the log |
+        /// | `api_tokens_snapshot_timestamp_seconds` | gauge | when the snapshot was saved that a restart would use, in seconds since 1970; published once there is one |
         ///
         /// Each metric has the label `authenticator`, the
         /// [`name`](crate::AuthenticatorBuilder::name) of this one. Refusals also have the label
@@ -112,6 +114,9 @@ mod enabled {
         if let Some(age) = stats.lease_age {
             show(LEASE_AGE, age.as_secs_f64());
         }
+        if let Some(saved_at) = stats.snapshot_saved_at {
+            show(SNAPSHOT, saved_at.as_second() as f64);
+        }
     }
 
     fn describe() {
@@ -145,6 +150,11 @@ mod enabled {
                 LEASE_AGE,
                 Unit::Seconds,
                 "Time since the read of the change log that proves the cache fresh.",
+            ),
+            (
+                SNAPSHOT,
+                Unit::Seconds,
+                "When the snapshot was saved that a restart would use, in seconds since 1970.",
             ),
         ] {
             describe_gauge!(name, unit, what);

@@ -10,7 +10,13 @@
 //! the read only counts as of that answer. The same applies to any answer that shows less than an
 //! earlier one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Release},
+    },
+};
 
 use super::history::History;
 use crate::{
@@ -41,8 +47,12 @@ pub(super) struct Positions {
     /// How many followers there have been; only the latest may be running.
     epoch: u64,
     running: bool,
+    /// The epoch of the running follower, or zero, for readers without the lock.
+    current: Arc<AtomicU64>,
     /// The revision up to which the follower has applied the changes; `None` without a follower.
     applied: Option<Revision>,
+    /// The revision up to which the changes are in the cache too.
+    settled: Option<Revision>,
     /// The highest revision number that an answer or a read of the log has shown.
     known: u64,
     /// When that number was last shown.
@@ -164,7 +174,9 @@ impl Positions {
             staleness,
             epoch: 0,
             running: false,
+            current: Arc::default(),
             applied: None,
+            settled: None,
             known: 0,
             known_at: 0,
             observed: VecDeque::new(),
@@ -182,6 +194,7 @@ impl Positions {
         }
         self.running = true;
         self.epoch += 1;
+        self.current.store(self.epoch, Release);
         self.history.clear();
         Some(self.epoch)
     }
@@ -191,7 +204,9 @@ impl Positions {
         let ends = self.is_current(epoch);
         if ends {
             self.running = false;
+            self.current.store(0, Release);
             self.applied = None;
+            self.settled = None;
             self.ahead = Default::default();
         }
         ends
@@ -201,8 +216,23 @@ impl Positions {
         self.running && self.epoch == epoch
     }
 
+    /// Returns where the epoch of the running follower can be read without a lock; zero if there is none.
+    pub(super) fn current_epoch(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.current)
+    }
+
     pub(super) fn applied(&self) -> Option<Revision> {
         self.applied
+    }
+
+    /// Notes that the cache shows no state of a token from before the applied changes.
+    pub(super) fn settle(&mut self) {
+        self.settled = self.applied;
+    }
+
+    /// Returns the revision as of which a follower has the cache.
+    pub(super) fn settled(&self, epoch: u64) -> Option<Revision> {
+        self.settled.filter(|_| self.is_current(epoch))
     }
 
     /// The highest known revision number. A server that shows less in a later read lags behind.
@@ -226,14 +256,22 @@ impl Positions {
         self.serial
     }
 
-    /// Starts at a revision, and drops what was known about others.
+    /// Starts at the latest revision of the log, and drops what was known about others.
     pub(super) fn restart(&mut self, revision: Revision, read_at: u64) {
-        self.applied = Some(revision);
-        (self.known, self.known_at) = (revision.number, read_at);
-        self.observed = VecDeque::from([Observation {
+        self.resume(revision, read_at);
+        self.observed.push_back(Observation {
             read_at,
             number: revision.number,
-        }]);
+        });
+    }
+
+    /// Starts at a revision that the log has, and drops what was known about others. There may be later
+    /// ones, so nothing is leased before they are applied.
+    pub(super) fn resume(&mut self, revision: Revision, read_at: u64) {
+        self.applied = Some(revision);
+        self.settled = None;
+        (self.known, self.known_at) = (revision.number, read_at);
+        self.observed.clear();
         self.shown.clear();
         self.ahead = Default::default();
         self.history.switch_to(revision);

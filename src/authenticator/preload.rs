@@ -349,6 +349,43 @@ impl Preload {
     }
 }
 
+impl Preload {
+    /// Makes the cache complete as of the revision of a snapshot. What has changed since [`begin_scan`](Self::begin_scan)
+    /// has changed after that revision too, and is applied next. Returns `false` if something was lost meanwhile.
+    pub(super) fn end_restoring(&self, complete: HashSet<AppId>, expired_by: Timestamp) -> bool {
+        let mut apps = lock(&self.apps);
+        let is_valid = apps.scan.take().is_some_and(|scan| !scan.outdated);
+        if !is_valid {
+            self.stop_tracking();
+            return false;
+        }
+        for shard in &self.shards {
+            lock(shard).changed = HashSet::default();
+        }
+        self.record_expiry_check(expired_by);
+        apps.lost = None;
+        apps.suspect.clear();
+        apps.complete = complete;
+        self.set_complete(true);
+        true
+    }
+
+    /// Returns the apps that have no missing tokens.
+    pub(super) fn complete_apps(&self) -> HashSet<AppId> {
+        lock(&self.apps).complete.clone()
+    }
+
+    /// Returns all pending digests.
+    pub(super) fn all_pending(&self) -> Vec<TokenDigest> {
+        self.due(u64::MAX)
+    }
+
+    /// Returns the latest time, in microseconds, at which expired tokens were skipped or dropped.
+    pub(super) fn expiry_checked_at(&self) -> i64 {
+        self.expiry_checked_at.load(Acquire)
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,11 @@
 //! The state that all clones of an authenticator share.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+};
+
+use jiff::Timestamp;
 
 use super::{
     cache::Cache,
@@ -13,7 +18,7 @@ use crate::{
     model::{app::AppId, record::TokenRecord},
     store::TokenStore,
     telemetry,
-    time::Clock,
+    time::{Clock, from_microseconds, microseconds},
     token::{TokenDigest, TokenFormat},
 };
 
@@ -28,11 +33,24 @@ pub(super) struct Shared {
     pub(super) cache: Cache,
     pub(super) counters: Counters,
     pub(super) store_events: telemetry::StoreEvents,
+    /// When the snapshot was saved that a restart would use, in microseconds since 1970; zero if there is none.
+    pub(super) snapshot_saved_at: AtomicI64,
     /// Whether a task records usage.
     pub(super) records_usage: AtomicBool,
 }
 
 impl Shared {
+    /// Records when the snapshot was saved that a restart would use.
+    pub(super) fn record_snapshot(&self, saved_at: Timestamp) {
+        self.snapshot_saved_at
+            .store(microseconds(saved_at), Relaxed);
+    }
+
+    pub(super) fn snapshot_saved_at(&self) -> Option<Timestamp> {
+        let saved_at = self.snapshot_saved_at.load(Relaxed);
+        (saved_at != 0).then(|| from_microseconds(saved_at))
+    }
+
     pub(super) fn evict(&self, digest: &TokenDigest) {
         self.in_flight.evict(digest, || self.cache.evict(digest));
     }

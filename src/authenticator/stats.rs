@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Shared;
 use crate::{rejection::RejectionKind, store::Revision};
 
@@ -32,6 +34,9 @@ pub struct Stats {
     /// Changed tokens of a preloaded cache that are to be re-read. Until then they are looked up on
     /// demand.
     pub pending: usize,
+    /// When the [snapshot](crate::FollowerBuilder::snapshot) was saved that a restart would use. `None` if this
+    /// process has neither saved nor loaded one.
+    pub snapshot_saved_at: Option<Timestamp>,
     /// The revision up to which changes of the store have been applied. `None` without a follower.
     pub revision: Option<Revision>,
     /// The number of known changes that have not been applied yet. Zero without a follower.
@@ -63,6 +68,7 @@ impl Stats {
             negative_entries: shared.cache.negative_len(),
             preloaded: shared.cache.preload.is_complete(),
             pending: shared.cache.preload.pending(),
+            snapshot_saved_at: shared.snapshot_saved_at(),
             revision,
             revision_lag: lag,
             lease_age: leased_at.map(|at| monotonic.saturating_sub(Duration::from_nanos(at))),

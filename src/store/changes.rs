@@ -1,6 +1,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use futures_core::stream::BoxStream;
 use jiff::Timestamp;
 
 use super::{Page, StoreError, TokenCursor};
@@ -79,7 +80,21 @@ pub trait ChangeLog: Debug + Send + Sync + 'static {
         limit: usize,
         now: Timestamp,
     ) -> Result<LivePage, StoreError>;
+
+    /// Streams the same tokens as [`live`](Self::live), in any order, if the store can read them faster in one
+    /// statement than page by page. `None`, which is the default, means that the pages are read.
+    ///
+    /// Each page of the stream has the position at which it was read, and its `next` has no meaning. A stream that
+    /// ends without an error is complete. One that fails, stalls or lags behind is dropped, and the pages are read
+    /// instead. If the statement keeps others from reusing space, limit its time.
+    fn live_stream(&self, now: Timestamp) -> Option<LiveStream> {
+        let _ = now;
+        None
+    }
 }
+
+/// A stream of live tokens; see [`ChangeLog::live_stream`].
+pub type LiveStream = BoxStream<'static, Result<LivePage, StoreError>>;
 
 /// A point in the history of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,8 +12,9 @@ use jiff::Timestamp;
 
 use super::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeLog, Changes, EventLog, EventPage,
-    EventQuery, ExpiringQuery, LivePage, Mutation, Outdated, OutdatedQuery, Page, Revision,
-    StoreError, TokenCursor, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    EventQuery, ExpiringQuery, LivePage, LiveStream, Mutation, Outdated, OutdatedQuery, Page,
+    Revision, StoreError, TokenCursor, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage,
+    UsageLog,
 };
 use crate::{
     model::{
@@ -196,6 +197,10 @@ macro_rules! forward {
                 Self: 'f,
             {
                 (**self).live(after, limit, now)
+            }
+
+            fn live_stream(&self, now: Timestamp) -> Option<LiveStream> {
+                (**self).live_stream(now)
             }
         }
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    AuditLog, ChangeLog, Changes, EventLog, LivePage, Revision, StoreError, StoreErrorKind,
-    TokenRegistry, Usage, UsageLog,
+    AuditLog, ChangeLog, Changes, EventLog, LivePage, LiveStream, Revision, StoreError,
+    StoreErrorKind, TokenRegistry, Usage, UsageLog,
 };
 use crate::token::TokenId;
 
@@ -72,6 +72,10 @@ impl ChangeLog for RegistryLogs {
         now: Timestamp,
     ) -> Result<LivePage, StoreError> {
         self.changes_log()?.live(after, limit, now).await
+    }
+
+    fn live_stream(&self, now: Timestamp) -> Option<LiveStream> {
+        self.0.change_log()?.live_stream(now)
     }
 }
 

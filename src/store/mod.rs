@@ -33,7 +33,9 @@ use jiff::Timestamp;
 pub use answer::Answer;
 pub(crate) use audit::derived_event_id;
 pub use audit::{AuditLog, AuditQuery};
-pub use changes::{Change, ChangeLog, Changes, LivePage, LoggedChange, Revision, Usage, UsageLog};
+pub use changes::{
+    Change, ChangeLog, Changes, LivePage, LiveStream, LoggedChange, Revision, Usage, UsageLog,
+};
 pub use error::{AppInUse, StoreError, StoreErrorKind};
 pub use event_history::EventHistory;
 pub use events::{

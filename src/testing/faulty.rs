@@ -7,15 +7,16 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
-    ChangeLog, Changes, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation,
-    Outdated, OutdatedQuery, Page, Policy, Revision, StoreError, StoreErrorKind, TokenCursor,
-    TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage,
-    UsageLog,
+    ChangeLog, Changes, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, LiveStream,
+    Mutation, Outdated, OutdatedQuery, Page, Policy, Revision, StoreError, StoreErrorKind,
+    TokenCursor, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
+    TokenTarget, Usage, UsageLog,
     store::{audit_log, event_log},
 };
 
@@ -120,19 +121,17 @@ impl<S> FaultyStore<S> {
     pub fn calls(&self) -> usize {
         self.state.calls.load(SeqCst)
     }
+}
 
+impl State {
     fn fault(&self) -> Fault {
-        *self
-            .state
-            .fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn before(&self, writes: bool) -> Result<(), StoreError> {
-        self.state.calls.fetch_add(1, SeqCst);
+        self.calls.fetch_add(1, SeqCst);
         loop {
-            let released = self.state.released.notified();
+            let released = self.released.notified();
             match self.fault() {
                 Fault::None | Fault::LateError(_) => return Ok(()),
                 Fault::WriteError(_) | Fault::WriteHang | Fault::WritePanic if !writes => {
@@ -156,9 +155,9 @@ impl<S> FaultyStore<S> {
 
 macro_rules! call {
     ($self:ident, $writes:literal, $call:expr) => {{
-        $self.before($writes).await?;
+        $self.state.before($writes).await?;
         let done = $call.await;
-        $self.after(done)
+        $self.state.after(done)
     }};
 }
 
@@ -279,6 +278,18 @@ impl<S: TokenRegistry> ChangeLog for FaultyStore<S> {
         now: Timestamp,
     ) -> Result<LivePage, StoreError> {
         call!(self, false, self.changes_log()?.live(after, limit, now))
+    }
+
+    fn live_stream(&self, now: Timestamp) -> Option<LiveStream> {
+        let pages = self.inner.change_log()?.live_stream(now)?;
+        let state = Arc::clone(&self.state);
+        Some(Box::pin(pages.then(move |page| {
+            let state = Arc::clone(&state);
+            async move {
+                state.before(false).await?;
+                state.after(page)
+            }
+        })))
     }
 }
 

@@ -7,6 +7,8 @@ mod floods;
 mod followers;
 mod following;
 mod recheck;
+#[cfg(unix)]
+mod snapshots;
 mod staleness;
 mod stalls;
 mod support;

@@ -9,18 +9,21 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures_util::stream;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tower_api_tokens::{
-    Answer, AppId, AppQuery, AppRecord, Applied, ChangeLog, Changes, LivePage, Mutation, Page,
-    Revision, StoreError, TokenCursor, TokenDigest, TokenId, TokenQuery, TokenRecord,
-    TokenRegistry, TokenStore, TokenTarget,
+    Answer, AppId, AppQuery, AppRecord, Applied, ChangeLog, Changes, LivePage, LiveStream,
+    Mutation, Page, Revision, StoreError, TokenCursor, TokenDigest, TokenId, TokenQuery,
+    TokenRecord, TokenRegistry, TokenStore, TokenTarget,
 };
 
 /// Clones share the same store. Notifications are lost.
 #[derive(Clone, Debug)]
 pub(crate) struct Faulty<S> {
     pub(crate) inner: S,
+    /// Whether it streams the live tokens.
+    streams: bool,
     pub(crate) trouble: Arc<Trouble>,
 }
 
@@ -65,9 +68,10 @@ impl Trouble {
 }
 
 impl<S> Faulty<S> {
-    pub(crate) fn new(inner: S) -> Self {
+    pub(crate) fn new(inner: S, streams: bool) -> Self {
         Self {
             inner,
+            streams,
             trouble: Arc::default(),
         }
     }
@@ -89,7 +93,7 @@ impl<S: TokenRegistry> TokenStore for Faulty<S> {
 }
 
 #[async_trait]
-impl<S: TokenRegistry> TokenRegistry for Faulty<S> {
+impl<S: TokenRegistry + Clone> TokenRegistry for Faulty<S> {
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
         self.inner.apply(mutation).await
     }
@@ -120,7 +124,7 @@ impl<S: TokenRegistry> TokenRegistry for Faulty<S> {
 }
 
 #[async_trait]
-impl<S: TokenRegistry> ChangeLog for Faulty<S> {
+impl<S: TokenRegistry + Clone> ChangeLog for Faulty<S> {
     async fn revision(&self) -> Result<Revision, StoreError> {
         self.trouble.check(&self.trouble.no_log)?;
         self.trouble.gap.store(false, SeqCst);
@@ -156,5 +160,24 @@ impl<S: TokenRegistry> ChangeLog for Faulty<S> {
             .await;
         self.trouble.hold().await;
         page
+    }
+
+    fn live_stream(&self, now: Timestamp) -> Option<LiveStream> {
+        if !self.streams {
+            return None;
+        }
+        let log = self.clone();
+        let read = move |after: Option<Option<TokenId>>| {
+            let log = log.clone();
+            async move {
+                let Some(after) = after else {
+                    return Ok(None);
+                };
+                let page = log.live(after, 3, now).await?;
+                let next = page.next.map(Some);
+                Ok(Some((page, next)))
+            }
+        };
+        Some(Box::pin(stream::try_unfold(Some(None), read)))
     }
 }

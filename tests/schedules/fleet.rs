@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
+use tempfile::TempDir;
 use tower_api_tokens::{
     ApiTokens, AppEdit, AppId, AppPrincipal, AppRecord, Clock, Follower, IssuedToken, MaskedToken,
     MetadataPatch, Mutation, NewToken, Op, Rejection, RejectionKind, SystemEntropy, TokenDigest,
@@ -11,7 +12,7 @@ use tower_api_tokens::{
 
 use crate::{
     faulty::Faulty,
-    steps::{Change, Setup, Step, Trouble},
+    steps::{Change, Ending, Setup, Step, Trouble},
 };
 
 pub(crate) const BOUND: Duration = Duration::from_secs(5);
@@ -20,6 +21,7 @@ pub(crate) const BOUND: Duration = Duration::from_secs(5);
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
 pub(crate) struct Node<S> {
+    setup: Setup,
     store: Faulty<S>,
     tokens: ApiTokens,
     follower: Follower,
@@ -36,6 +38,8 @@ struct Issued {
 }
 
 pub(crate) struct Fleet<S> {
+    /// The directory of the snapshots.
+    directory: TempDir,
     store: S,
     clock: ManualClock,
     elsewhere: ApiTokens,
@@ -57,6 +61,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
             ..
         } = Fixture::builder().store(store).empty();
         let mut fleet = Self {
+            directory: tempfile::tempdir().unwrap(),
             store,
             clock,
             elsewhere,
@@ -74,16 +79,16 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         }
         // The tokens of a disabled app are not preloaded.
         fleet.change(None, Change::Disable(2)).await;
-        for setup in setups {
-            let node = fleet.node(*setup).await;
+        for (number, setup) in setups.iter().enumerate() {
+            let node = fleet.node(number, *setup).await;
             fleet.nodes.push(node);
         }
         fleet
     }
 
-    async fn node(&self, setup: Setup) -> Node<S> {
+    async fn node(&self, number: usize, setup: Setup) -> Node<S> {
         let Fixture { tokens, store, .. } = Fixture::builder()
-            .store(Faulty::new(self.store.clone()))
+            .store(Faulty::new(self.store.clone(), setup.saves))
             .clock(self.clock.clone())
             .configure(move |tokens| tokens.max_staleness(BOUND).capacity(setup.capacity))
             .empty();
@@ -92,8 +97,13 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
             true => follower.preload(|_| ()),
             false => follower,
         };
+        let follower = match setup.saves {
+            true => follower.snapshot(self.directory.path().join(number.to_string())),
+            false => follower,
+        };
         let follower = follower.start().await.unwrap();
         Node {
+            setup,
             store,
             tokens,
             follower,
@@ -138,6 +148,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
             }
             Step::Advance(time) => self.clock.advance(time),
             Step::CatchUp(node) => self.catch_up(node).await,
+            Step::Restart(node, ending) => self.restart(node, ending).await,
             Step::Trouble(what, on) => {
                 for node in &self.nodes {
                     let trouble = &node.store.trouble;
@@ -169,6 +180,24 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         for _ in 0..8 {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The failures of the process end with it.
+    async fn restart(&mut self, number: usize, ending: Ending) {
+        let Node {
+            setup,
+            store,
+            follower,
+            ..
+        } = self.nodes.remove(number);
+        store.trouble.release();
+        match ending {
+            Ending::Stop => follower.stop().await.unwrap(),
+            Ending::Kill => drop(follower),
+        }
+        let node = self.node(number, setup).await;
+        self.nodes.insert(number, node);
+        self.catch_up(number).await;
     }
 
     /// Once a node has read the log, its results agree with the store, whatever else fails.

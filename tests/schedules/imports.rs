@@ -106,7 +106,7 @@ impl Fixture {
             .await
             .unwrap();
         import(&store, &app, 0..hot).await;
-        let faulty = Faulty::new(store.clone());
+        let faulty = Faulty::new(store.clone(), false);
         let node = Authenticator::builder(faulty.clone())
             .clock(clock.clone())
             .max_staleness(BOUND)

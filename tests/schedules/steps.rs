@@ -15,6 +15,8 @@ pub(crate) enum Step {
     Advance(Duration),
     /// A node reads the log.
     CatchUp(usize),
+    /// A process ends and another one takes its place. It stops, or is killed.
+    Restart(usize, Ending),
     Trouble(Trouble, bool),
     Gap,
     /// Tokens that are re-read or listed from here on arrive late.
@@ -44,11 +46,19 @@ pub(crate) enum Trouble {
     Log,
 }
 
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ending {
+    Stop,
+    Kill,
+}
+
 /// The settings of a node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     pub(crate) capacity: usize,
     pub(crate) preloads: bool,
+    /// Whether the cache is saved and loaded again.
+    pub(crate) saves: bool,
 }
 
 pub(crate) fn setups() -> impl Strategy<Value = Vec<Setup>> {
@@ -60,12 +70,14 @@ pub(crate) fn setups() -> impl Strategy<Value = Vec<Setup>> {
         17_usize..40,
         Just(1000_usize)
     ];
-    let setup = |preloads| {
-        capacity
-            .clone()
-            .prop_map(move |capacity| Setup { capacity, preloads })
+    let setup = |preloads, saves| {
+        capacity.clone().prop_map(move |capacity| Setup {
+            capacity,
+            preloads,
+            saves,
+        })
     };
-    (setup(true), setup(true), setup(false)).prop_map(|(a, b, c)| vec![a, b, c])
+    (setup(true, true), setup(true, false), setup(false, false)).prop_map(|(a, b, c)| vec![a, b, c])
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -92,13 +104,15 @@ fn step(nodes: usize) -> impl Strategy<Value = Step> {
         2 => Just(Trouble::Pages),
         1 => Just(Trouble::Log)
     ];
+    let ending = prop_oneof![Just(Ending::Stop), Just(Ending::Kill)];
     let here = proptest::option::weighted(0.3, node.clone());
     prop_oneof![
         8 => (here, change()).prop_map(|(here, change)| Step::Change(here, change)),
         8 => (node.clone(), any::<usize>()).prop_map(|(node, token)| Step::Present(node, token)),
         1 => node.clone().prop_map(Step::PresentGarbage),
         3 => (0_u64..3000).prop_map(|ms| Step::Advance(Duration::from_millis(ms))),
-        6 => node.prop_map(Step::CatchUp),
+        6 => node.clone().prop_map(Step::CatchUp),
+        2 => (node, ending).prop_map(|(node, ending)| Step::Restart(node, ending)),
         2 => (trouble, prop::bool::weighted(0.4)).prop_map(|(what, on)| Step::Trouble(what, on)),
         1 => Just(Step::Gap),
         1 => Just(Step::Hold),

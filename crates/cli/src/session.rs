@@ -46,6 +46,8 @@ pub(crate) enum Purpose {
         any_format: bool,
         /// The maximum age of a cached record.
         max_staleness: Duration,
+        /// How many tokens are cached.
+        cache_capacity: usize,
         /// Serve no management API and no dashboard.
         verify_only: bool,
         /// Every node records the uses of tokens.
@@ -257,9 +259,11 @@ fn configure(tokens: ApiTokensBuilder, purpose: Purpose, knows_prefix: bool) -> 
         Purpose::Serve {
             any_format,
             max_staleness,
+            cache_capacity,
             ..
         } => {
             let tokens = tokens.max_staleness(max_staleness);
+            let tokens = tokens.capacity(cache_capacity);
             if any_format {
                 tokens.any_format()
             } else {

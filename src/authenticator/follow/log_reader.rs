@@ -10,11 +10,20 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::time::timeout;
+use tokio::{task::spawn_blocking, time::timeout};
 
-use super::claim::{Claim, ended};
+use super::{
+    claim::{Claim, ended},
+    source::PreloadSource,
+};
 use crate::{
-    authenticator::{Shared, nanoseconds::nanoseconds, positions::Reading, preload::Loss},
+    authenticator::{
+        Shared,
+        nanoseconds::nanoseconds,
+        positions::Reading,
+        preload::Loss,
+        snapshot::{Opened, PrivateFile, Unusable},
+    },
     store::{Change, ChangeLog, Changes, LoggedChange, Revision, StoreError, catch_panic},
     telemetry,
 };
@@ -26,6 +35,19 @@ const BATCH: usize = 1000;
 /// lags may not yet have a revision that another one has shown.
 const GAPS: usize = 2;
 
+/// A snapshot that is in the cache.
+struct Restored {
+    revision: Revision,
+    tokens: usize,
+}
+
+/// How a follower has started.
+pub(super) struct Begun {
+    /// The revision of the snapshot that it started from.
+    pub(super) loaded: Option<Revision>,
+    pub(super) source: PreloadSource,
+}
+
 /// The state of a follower's progress through the log.
 pub(super) struct LogReader {
     pub(super) shared: Arc<Shared>,
@@ -35,15 +57,19 @@ pub(super) struct LogReader {
     has_failed: bool,
     /// The wall clock at the latest read.
     latest: Timestamp,
+    /// Whether it has started with an empty cache.
+    has_restarted: bool,
 }
 
 impl LogReader {
-    /// Starts at the log's latest revision, with an empty cache.
+    /// Starts at the revision of a snapshot if there is one that can be used, otherwise at the log's latest
+    /// revision, with an empty cache. Returns where the tokens come from, too.
     pub(super) async fn begin(
         shared: Arc<Shared>,
         log: Arc<dyn ChangeLog>,
         claim: Claim,
-    ) -> Result<Self, StoreError> {
+        snapshot: Option<&Arc<PrivateFile>>,
+    ) -> Result<(Self, Begun), StoreError> {
         let latest = shared.clock.now();
         let mut reader = Self {
             shared,
@@ -51,12 +77,105 @@ impl LogReader {
             claim,
             has_failed: false,
             latest,
+            has_restarted: false,
         };
-        let read_at = reader.monotonic();
-        let revision = reader.read(|| reader.log.revision()).await?;
-        reader.restart(revision, read_at)?;
+        let restored = match snapshot {
+            Some(file) => Some(reader.restore(file).await?),
+            None => None,
+        };
+        if !matches!(restored, Some(Ok(_))) {
+            let read_at = reader.monotonic();
+            let revision = reader.read(|| reader.log.revision()).await?;
+            reader.restart(revision, read_at)?;
+        }
         reader.apply_all().await?;
-        Ok(reader)
+        let begun = reader.begun(restored);
+        Ok((reader, begun))
+    }
+
+    /// Loads a snapshot as of its revision, from which the log continues. The changes since then are applied
+    /// before anything in the cache is used.
+    async fn restore(
+        &self,
+        file: &Arc<PrivateFile>,
+    ) -> Result<Result<Restored, Unusable>, StoreError> {
+        let (file, shared) = (Arc::clone(file), Arc::clone(&self.shared));
+        let open = spawn_blocking(move || Opened::open(&file, &shared)).await;
+        let opened = match open.map_err(StoreError::unavailable)? {
+            Ok(opened) => opened,
+            Err(unusable) => return Ok(Err(unusable)),
+        };
+        let (revision, saved_at) = (opened.revision(), opened.saved_at());
+        let read_at = self.monotonic();
+        if !self.continues_from(revision).await? {
+            return Ok(Err(Unusable::Gap));
+        }
+        {
+            let positions = self.shared.cache.positions();
+            if !positions.is_current(self.claim.epoch) {
+                return Err(ended());
+            }
+            self.shared.cache.end_lease();
+        }
+        self.shared.clear();
+        self.shared.cache.preload.begin_scan();
+        let (shared, epoch) = (Arc::clone(&self.shared), self.claim.epoch);
+        let loading = spawn_blocking(move || opened.load(&shared, epoch)).await;
+        let tokens = match loading.map_err(StoreError::unavailable)? {
+            Ok(tokens) => tokens,
+            Err(Unusable::Stopped) => return Err(ended()),
+            Err(unusable) => return Ok(Err(unusable)),
+        };
+        let mut positions = self.shared.cache.positions();
+        if !positions.is_current(self.claim.epoch) {
+            return Err(ended());
+        }
+        positions.resume(revision, nanoseconds(read_at));
+        self.shared.record_snapshot(saved_at);
+        Ok(Ok(Restored { revision, tokens }))
+    }
+
+    async fn continues_from(&self, revision: Revision) -> Result<bool, StoreError> {
+        for _ in 0..GAPS {
+            if self.read(|| self.log.changes(revision, 1)).await? != Changes::Gap {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns how the follower has started, after the changes since the snapshot were applied.
+    fn begun(&self, restored: Option<Result<Restored, Unusable>>) -> Begun {
+        let discarded = match restored {
+            None => None,
+            Some(Ok(restored)) if !self.has_restarted => {
+                let applied = self.shared.cache.positions().applied();
+                let number = restored.revision.number;
+                let changes = applied.map_or(0, |applied| applied.number.saturating_sub(number));
+                telemetry::snapshot_loaded(restored.tokens, changes);
+                return Begun {
+                    loaded: Some(restored.revision),
+                    source: PreloadSource::Snapshot {
+                        tokens: restored.tokens,
+                        changes,
+                    },
+                };
+            }
+            // The log was trimmed while the snapshot was loaded.
+            Some(Ok(_)) => Some(Unusable::Gap),
+            Some(Err(unusable)) => Some(unusable),
+        };
+        match &discarded {
+            // As on the first start.
+            None | Some(Unusable::Missing) => {}
+            Some(unusable) => telemetry::snapshot_discarded(unusable),
+        }
+        Begun {
+            loaded: None,
+            source: PreloadSource::Store {
+                discarded: discarded.map(|unusable| unusable.to_string()),
+            },
+        }
     }
 
     fn monotonic(&self) -> Duration {
@@ -73,7 +192,8 @@ impl LogReader {
     }
 
     /// Starts over at a revision that the log showed at `read_at`.
-    fn restart(&self, revision: Revision, read_at: Duration) -> Result<(), StoreError> {
+    fn restart(&mut self, revision: Revision, read_at: Duration) -> Result<(), StoreError> {
+        self.has_restarted = true;
         let Shared { cache, .. } = &*self.shared;
         {
             let mut positions = cache.positions();

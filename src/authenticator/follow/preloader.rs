@@ -7,11 +7,12 @@
 //! takes to clear the cache.
 
 use std::{
+    pin::pin,
     sync::{Arc, MutexGuard},
     time::Duration,
 };
 
-use futures_util::TryStreamExt;
+use futures_util::{Stream, TryStreamExt, stream};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval, sleep, timeout},
@@ -29,12 +30,16 @@ use crate::{
         refresh::{self, Refresher},
     },
     random::jittered,
-    store::{ChangeLog, LivePage, Revision, StoreError, catch_panic, live_pages},
+    store::{ChangeLog, LivePage, LiveStream, Revision, StoreError, catch_panic, live_pages},
+    telemetry,
     token::TokenId,
 };
 
 /// How many tokens one page has.
 const PAGE: usize = refresh::BATCH;
+
+/// How long the next page of a stream may take.
+const STALL: Duration = Duration::from_secs(60);
 
 /// How often a page is read while its server lags behind.
 const ATTEMPTS: u32 = 8;
@@ -164,7 +169,7 @@ impl Preloader {
             preload.begin_scan();
             (start, positions.next_serial())
         };
-        let whole = self.scan_pages(start, serial).await;
+        let whole = self.scan_all(start, serial).await;
         if matches!(whole, Ok(true)) {
             let (cover, epoch) = (Arc::clone(&shared), self.epoch);
             let cover = move || cover.cache.cover_all(epoch, serial);
@@ -186,21 +191,11 @@ impl Preloader {
         }
     }
 
-    /// Reads all pages. Returns `false` if the scan has become invalid.
-    async fn scan_pages(&mut self, start: Revision, serial: u32) -> Result<bool, StoreError> {
-        let (shared, log) = (Arc::clone(&self.shared), Arc::clone(&self.log));
-        let mut read = live_pages(|after| read_page(&shared, &*log, after, start));
-        let (mut pages, mut loaded) = (Pages::default(), 0);
-        while let Some(page) = read.try_next().await? {
-            pages.add(page.position);
-            self.cache(&page, serial);
-            loaded += page.tokens.len();
-            (self.on_load)(loaded);
-            self.check(&mut pages)?;
-            if !self.shared.cache.preload.scan_is_valid() {
-                return Ok(false);
-            }
-            tokio::task::yield_now().await;
+    /// Reads all tokens. Returns `false` if the scan has become invalid.
+    async fn scan_all(&mut self, start: Revision, serial: u32) -> Result<bool, StoreError> {
+        let mut pages = Pages::default();
+        if !self.read_all(start, serial, &mut pages).await? {
+            return Ok(false);
         }
         // Tokens that are ahead of the applied revision are covered once the follower has read that
         // far.
@@ -221,6 +216,46 @@ impl Preloader {
                 "the change log lacks changes that the tokens show; check the replication of its server",
             ))
         }
+    }
+
+    /// Reads all tokens in one stream, or page by page if there is none or it fails.
+    async fn read_all(
+        &mut self,
+        start: Revision,
+        serial: u32,
+        read: &mut Pages,
+    ) -> Result<bool, StoreError> {
+        let (shared, log) = (Arc::clone(&self.shared), Arc::clone(&self.log));
+        if let Some(stream) = log.live_stream(shared.clock.now()) {
+            let pages = bounded(&shared, stream, start);
+            match self.read_pages(pages, serial, read).await {
+                Err(error) => telemetry::stream_failed(&error),
+                done => return done,
+            }
+        }
+        let pages = live_pages(|after| read_page(&shared, &*log, after, start));
+        self.read_pages(pages, serial, read).await
+    }
+
+    async fn read_pages(
+        &mut self,
+        pages: impl Stream<Item = Result<LivePage, StoreError>>,
+        serial: u32,
+        read: &mut Pages,
+    ) -> Result<bool, StoreError> {
+        let (mut pages, mut loaded) = (pin!(pages), 0);
+        while let Some(page) = pages.try_next().await? {
+            read.add(page.position);
+            self.cache(&page, serial);
+            loaded += page.tokens.len();
+            (self.on_load)(loaded);
+            self.check(read)?;
+            if !self.shared.cache.preload.scan_is_valid() {
+                return Ok(false);
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(true)
     }
 
     fn cache(&self, page: &LivePage, serial: u32) {
@@ -248,9 +283,11 @@ impl Preloader {
                 }
                 match cache.entries.pin().get(digest) {
                     // At least as new as the page.
-                    Some(entry) if entry.is_covered() => {}
-                    Some(_) => cache.preload.mark_pending(digest, 0),
-                    None => {
+                    Some(entry) if entry.is_covered() || entry.is_scanned_as(serial) => {}
+                    // A request has looked it up. The answer may be newer than the page.
+                    Some(entry) if entry.is_looked_up() => cache.preload.mark_pending(digest, 0),
+                    // What a scan that failed left behind does not.
+                    _ => {
                         cache.cache(token, scanned, monotonic, &**clock);
                     }
                 }
@@ -290,6 +327,34 @@ impl Preloader {
     }
 }
 
+/// Limits the time for each page of a stream, and checks that it includes all changes applied before the scan began.
+fn bounded(
+    shared: &Shared,
+    stream: LiveStream,
+    start: Revision,
+) -> impl Stream<Item = Result<LivePage, StoreError>> {
+    stream::try_unfold(stream, move |mut stream| async move {
+        let page = timeout(STALL, catch_panic(|| stream.try_next())).await;
+        let page = page.map_err(StoreError::unavailable)??;
+        match page {
+            Some(page) if !includes(shared, &page, start) => Err(lags()),
+            page => Ok(page.map(|page| (page, stream))),
+        }
+    })
+}
+
+fn includes(shared: &Shared, page: &LivePage, start: Revision) -> bool {
+    let is_unrelated = shared.cache.positions().history().differs(page.position);
+    page.position.number >= start.number && !is_unrelated
+}
+
+fn lags() -> StoreError {
+    StoreError::unavailable(
+        "the tokens lack changes that the change log shows; check that all servers of the store \
+         replicate from the primary",
+    )
+}
+
 /// Reads a page that includes all changes applied before the scan began.
 async fn read_page(
     shared: &Shared,
@@ -301,16 +366,12 @@ async fn read_page(
         let page = catch_panic(|| log.live(after, PAGE, shared.clock.now()));
         let page = timeout(shared.lookups.timeout(), page).await;
         let page = page.map_err(StoreError::unavailable)??;
-        let is_unrelated = shared.cache.positions().history().differs(page.position);
-        if page.position.number >= start.number && !is_unrelated {
+        if includes(shared, &page, start) {
             return Ok(page);
         }
         sleep(PAUSE.saturating_mul(1 << attempt)).await;
     }
-    Err(StoreError::unavailable(
-        "the tokens lack changes that the change log shows; check that all servers of the store \
-         replicate from the primary",
-    ))
+    Err(lags())
 }
 
 /// The positions of pages that the follower has not reached yet.

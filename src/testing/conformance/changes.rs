@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+
 use futures_util::TryStreamExt;
 
 use super::{
@@ -148,6 +150,17 @@ pub async fn all_live_tokens_are_listed(store: Registry) {
             .iter()
             .all(|token| token.status(at(0)) == TokenStatus::Live)
     );
+    let Some(mut stream) = change_log(&store).live_stream(at(0)) else {
+        return;
+    };
+    let revision = change_log(&store).revision().await.unwrap();
+    let mut streamed = Vec::new();
+    while let Some(page) = stream.try_next().await.unwrap() {
+        assert_eq!(page.position, revision);
+        streamed.extend(page.tokens);
+    }
+    streamed.sort_unstable_by_key(|token| Reverse(token.id));
+    assert_eq!(streamed, expected);
 }
 
 /// Uses add up without overflow, the last use never goes back, and nothing else changes.

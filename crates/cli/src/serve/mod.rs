@@ -9,6 +9,7 @@ mod maintenance;
 mod network;
 mod observation;
 mod operations;
+mod preload;
 mod systemd;
 mod token_file;
 
@@ -88,6 +89,8 @@ pub(crate) struct Arguments {
     /// How long a token may still be accepted after another process revoked it
     #[arg(long, value_parser = time::duration, default_value = "5s", value_name = "DURATION")]
     max_staleness: Duration,
+    #[command(flatten)]
+    preload: preload::Options,
     /// Origin, such as `https://admin.example`, whose pages may make changes. Needed if a proxy in
     /// front of the dashboard or the API changes the host. Repeat the option for several
     #[arg(long, value_name = "ORIGIN")]
@@ -117,6 +120,7 @@ impl Arguments {
             any_format: self.accept_any_format,
             every_use_is_recorded: self.every_use_is_recorded,
             max_staleness: self.max_staleness,
+            cache_capacity: self.preload.cache_capacity,
             verify_only: self.verify_only,
         }
     }
@@ -200,6 +204,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         operations::serve(listener, &mut server, health.clone(), metrics);
     }
     let follower = follower(session, arguments).start().await?;
+    if let Some(source) = follower.preloaded_from() {
+        note(&preload::describe(source, authenticator.stats().entries));
+    }
     // Before the message that it listens: a program that reads the message may stop it.
     let mut signals = Signals::catch(certificate).map_err(cannot_serve)?;
 
@@ -290,6 +297,7 @@ fn management(admin: &Admin, has_access_log: bool) -> Router {
 fn follower(session: &Session, arguments: &Arguments) -> FollowerBuilder {
     let follower = session.tokens.follow();
     let follower = follower.poll_interval(poll_interval(arguments.max_staleness));
+    let follower = arguments.preload.configure(follower);
     match session.read_only {
         true => follower.without_usage(),
         false => follower,

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
 use tower_api_tokens::{
-    ChangeLog, Changes, LivePage, Revision, StoreError, TokenId, Usage, UsageLog,
+    ChangeLog, Changes, LivePage, LiveStream, Revision, StoreError, TokenId, Usage, UsageLog,
     store::microseconds,
 };
 
@@ -85,6 +85,10 @@ impl ChangeLog for PostgresStore {
             .bind(surplus(limit))
             .bind(microseconds(now));
         live_from(&self.list(read).await?, limit, now)
+    }
+
+    fn live_stream(&self, now: Timestamp) -> Option<LiveStream> {
+        Some(self.copy_live(now))
     }
 }
 

@@ -31,6 +31,12 @@ impl Timeouts {
         statement: 8_000,
     };
 
+    /// For streaming all live tokens.
+    pub(super) const STREAM: Self = Self {
+        lock: 5_000,
+        statement: 15 * 60_000,
+    };
+
     pub(super) const OTHERS: Self = Self {
         lock: 5_000,
         statement: 30_000,

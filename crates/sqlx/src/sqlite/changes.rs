@@ -1,13 +1,15 @@
 use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream::TryChunksError};
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ChangeLog, Changes, LivePage, Revision, StoreError, StoreErrorKind, TokenId, Usage, UsageLog,
-    store::microseconds,
+    ChangeLog, Changes, LivePage, LiveStream, Revision, StoreError, StoreErrorKind, TokenId, Usage,
+    UsageLog, store::microseconds,
 };
 
 use super::{SqliteStore, error::from_sqlx, statements};
 use crate::rows::surplus;
 use crate::{
+    live_stream::{PAGE, stream_of},
     rows::{changes_from, live_from, revision_from},
     telemetry,
 };
@@ -56,6 +58,24 @@ impl ChangeLog for SqliteStore {
             .await
             .map_err(from_sqlx)?;
         live_from(&rows, limit, now)
+    }
+
+    fn live_stream(&self, now: Timestamp) -> Option<LiveStream> {
+        // A database in memory has one connection, which other reads would have to wait for.
+        self.file.as_ref()?;
+        let store = self.clone();
+        Some(stream_of(async move |pages| {
+            let mut rows = sqlx::query(statements::LIVE_AT)
+                .bind(microseconds(now))
+                .fetch(store.readers()?)
+                .try_chunks(PAGE);
+            while let Some(rows) = rows.next().await {
+                let rows = rows.map_err(|TryChunksError(_, error)| from_sqlx(error))?;
+                pages.send(live_from(&rows, PAGE, now)?).await?;
+            }
+            drop(rows);
+            Ok(pages)
+        }))
     }
 }
 

@@ -79,6 +79,19 @@ pub(super) const LIVE: &str = concat!(
     ") l ON true ORDER BY 1 DESC"
 );
 
+/// Returns at least one row, like [`LIVE`], in the order of the table.
+pub(super) const LIVE_AT: &str = concat!(
+    "SELECT l.*, r.revision, r.mark FROM ",
+    latest!(),
+    "LEFT JOIN (",
+    tokens!(
+        "WHERE t.revoked_at IS NULL AND coalesce(",
+        expiry!(),
+        "> ?1, true) AND a.disabled_at IS NULL"
+    ),
+    ") l ON true"
+);
+
 pub(super) const TOKEN: &str = tokens!("WHERE t.id = ?1 AND (?2 IS NULL OR t.app_id = ?2)");
 
 macro_rules! count_of {
