@@ -24,6 +24,8 @@ mod compatibility;
 mod connect;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod listing;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod pools;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -35,6 +37,8 @@ mod telemetry;
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use connect::{AnyStore, AnyStoreBuilder, Driver, connect};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use pools::PoolStatus;
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use postgres::PostgresStore;

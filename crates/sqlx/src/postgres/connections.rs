@@ -26,7 +26,7 @@ use super::{
     servers::{Report, Servers},
     session::Timeouts,
 };
-use crate::rows::TOKEN_COLUMNS;
+use crate::{PoolStatus, rows::TOKEN_COLUMNS};
 
 pub(super) type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 
@@ -74,6 +74,7 @@ pub(super) struct Connections {
     lookups: PgPool,
     /// The same pool as for lookups if it is the caller's.
     others: PgPool,
+    is_shared: bool,
     /// Whether the settings of the store apply to the sessions.
     ours: bool,
     /// Whether each statement runs in a transaction with its own settings: behind a pooler, and in the
@@ -98,7 +99,10 @@ impl Connections {
     pub(super) fn shared(pool: PgPool, in_transactions: bool) -> Self {
         let size = pool.options().get_max_connections();
         let limits = (size / 4, size / 2);
-        Self::new(pool.clone(), pool, limits, false, in_transactions)
+        Self {
+            is_shared: true,
+            ..Self::new(pool.clone(), pool, limits, false, in_transactions)
+        }
     }
 
     fn new(
@@ -115,6 +119,7 @@ impl Connections {
         Self {
             lookups,
             others,
+            is_shared: false,
             ours,
             in_transactions: AtomicBool::new(in_transactions),
             reads_in_transactions: Arc::new(Semaphore::new(MAX_READS)),
@@ -132,6 +137,17 @@ impl Connections {
 
     pub(super) fn servers(&self) -> &Servers {
         &self.servers
+    }
+
+    /// Returns the state of the pools.
+    pub(super) fn pools(&self) -> Vec<PoolStatus> {
+        match self.is_shared {
+            true => vec![PoolStatus::of("shared", &self.lookups)],
+            false => vec![
+                PoolStatus::of("lookups", &self.lookups),
+                PoolStatus::of("others", &self.others),
+            ],
+        }
     }
 
     pub(super) async fn close(&self) {
