@@ -17,6 +17,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct CredentialSources {
     pub(super) basic: bool,
+    /// The halves of a Basic credential may be percent-encoded.
+    pub(super) percent_encoded: bool,
     pub(super) api_key_header: Option<HeaderName>,
 }
 
@@ -27,13 +29,12 @@ pub(super) enum Presented<'h> {
     Basic(UserAndPassword),
 }
 
-/// The user name and the password of a Basic credential, with a colon in between.
-pub(super) struct UserAndPassword(Zeroizing<Vec<u8>>);
+/// The user name and the password of a Basic credential.
+pub(super) struct UserAndPassword([Zeroizing<Vec<u8>>; 2]);
 
 impl UserAndPassword {
     fn halves(&self) -> [&[u8]; 2] {
-        let mut halves = self.0.splitn(2, |byte| *byte == b':');
-        [(); 2].map(|()| halves.next().unwrap_or_default())
+        self.0.each_ref().map(|half| &***half)
     }
 
     /// The token: the password, or the user name if the password is empty, as `curl -u "$TOKEN:"` sends it.
@@ -158,8 +159,8 @@ impl CredentialSources {
             bounded::<MAX>(value)?;
             after_spaces(rest)
                 .map_err(|_| CredentialFault::Basic)
-                .and_then(read_basic)
-                .map(Some)
+                .and_then(|encoded| read_basic(encoded, self.percent_encoded))
+                .map(|basic| Some(Presented::Basic(basic)))
         } else if scheme.is_empty() && !rest.is_empty() {
             Err(CredentialFault::Grammar)
         } else if self.joins_another(rest) {
@@ -263,16 +264,47 @@ fn after_spaces(rest: &[u8]) -> Result<&[u8], CredentialFault> {
 }
 
 /// Decodes a Basic credential (RFC 7617 section 2).
-fn read_basic<'h>(encoded: &[u8]) -> Result<Presented<'h>, CredentialFault> {
+fn read_basic(encoded: &[u8], percent_encoded: bool) -> Result<UserAndPassword, CredentialFault> {
     let mut text = Zeroizing::new(vec![0; base64::decoded_len_estimate(encoded.len())]);
     let length = STANDARD
         .decode_slice(encoded, &mut text)
         .map_err(|_| CredentialFault::Basic)?;
     text.truncate(length);
-    if std::str::from_utf8(&text).is_err() || !text.contains(&b':') {
+    let colon = text.iter().position(|byte| *byte == b':');
+    let Some(colon) = colon.filter(|_| std::str::from_utf8(&text).is_ok()) else {
         return Err(CredentialFault::Basic);
+    };
+    let halves = [&text[..colon], &text[colon + 1..]];
+    Ok(UserAndPassword(halves.map(|half| match percent_encoded {
+        true => percent_decoded(half),
+        false => Zeroizing::new(half.to_vec()),
+    })))
+}
+
+/// Replaces each percent sign and two hexadecimal digits by the byte that they stand for. A text that would not be
+/// UTF-8 then stays as it is.
+fn percent_decoded(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
+    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        let escaped = || Some(digit(at + 1)? * 16 + digit(at + 2)?);
+        let escaped = (byte == b'%').then(escaped).flatten();
+        match escaped.and_then(|byte| u8::try_from(byte).ok()) {
+            Some(escaped) => {
+                decoded.push(escaped);
+                at += 3;
+            }
+            None => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
     }
-    Ok(Presented::Basic(UserAndPassword(text)))
+    match std::str::from_utf8(&decoded) {
+        Ok(_) => decoded,
+        Err(_) => Zeroizing::new(text.to_vec()),
+    }
 }
 
 /// Whether a byte may occur in a scheme, which is a `token` of RFC 9110 section 5.6.2.
@@ -290,6 +322,7 @@ mod tests {
     fn sources() -> CredentialSources {
         CredentialSources {
             basic: true,
+            percent_encoded: false,
             api_key_header: Some(HeaderName::from_static("x-api-key")),
         }
     }
@@ -318,11 +351,33 @@ mod tests {
         #[test]
         fn a_basic_password_is_read_back(user in "[^:]{0,20}", password in "\\PC{1,40}") {
             let encoded = STANDARD.encode(format!("{user}:{password}"));
-            let Ok(Presented::Basic(basic)) = read_basic(encoded.as_bytes()) else {
+            let Ok(basic) = read_basic(encoded.as_bytes(), false) else {
                 return Err(TestCaseError::fail("refused"));
             };
             prop_assert_eq!(basic.token(), password.as_bytes());
             prop_assert_eq!(basic.halves(), [user.as_bytes(), password.as_bytes()]);
+        }
+    }
+
+    #[test]
+    fn the_halves_of_a_basic_credential_are_percent_decoded_if_that_is_enabled() {
+        for (pair, user, password) in [
+            ("a:b", "a", "b"),
+            ("a%3Ab:c%5fd%5F", "a:b", "c_d_"),
+            ("100%:c%5", "100%", "c%5"),
+            ("%zz:%255F+", "%zz", "%5F+"),
+            ("%5F:", "_", ""),
+            ("%FF:%5F%FF", "%FF", "%5F%FF"),
+        ] {
+            let encoded = STANDARD.encode(pair);
+            let Ok(decoded) = read_basic(encoded.as_bytes(), true) else {
+                panic!("{pair} is refused");
+            };
+            assert_eq!(decoded.halves(), [user.as_bytes(), password.as_bytes()]);
+            let Ok(plain) = read_basic(encoded.as_bytes(), false) else {
+                panic!("{pair} is refused");
+            };
+            assert_eq!(plain.halves().join(&b':'), pair.as_bytes());
         }
     }
 

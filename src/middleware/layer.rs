@@ -160,6 +160,16 @@ impl ApiTokenLayer {
         })
     }
 
+    /// Also accepts a token in `Authorization: Basic`, like [`basic`](Self::basic), from OAuth 2.0
+    /// clients, which percent-encode the client ID and the client secret ([RFC 6749 section
+    /// 2.3.1](https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1)). Credentials that are not encoded
+    /// are accepted too, because no token contains a percent sign.
+    #[must_use]
+    pub fn basic_percent_encoded(self) -> Self {
+        self.basic()
+            .change(|policy| policy.sources.percent_encoded = true)
+    }
+
     /// Sets a function that returns the address of a request's client, for tokens that are
     /// restricted to [networks](crate::Networks). Defaults to none: such tokens are refused.
     ///

@@ -171,7 +171,7 @@ pub use audit::{AuditSink, JsonLines};
 pub use builder::{Admin, AdminBuilder};
 pub use dashboard::brand::{Brand, BrandBuilder, BrandError, BrandErrorKind};
 pub use guard::{Denied, Guard, GuardScheme, Login, LoginError, TokenGuard};
-pub use oauth::{OAuthEndpoints, OAuthEndpointsBuilder};
+pub use oauth::{Introspection, OAuthEndpoints, OAuthEndpointsBuilder};
 pub use openapi::ApiTokenSecurity;
 pub use operations::{OperationError, OperationErrorKind, Operations, Operator};
 pub use origin::OriginError;

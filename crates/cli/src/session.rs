@@ -179,6 +179,11 @@ impl Session {
         }
     }
 
+    /// Returns the open store, unless the session is only a rehearsal.
+    pub(crate) fn store(&self) -> Option<&AnyStore> {
+        self.store.as_ref()
+    }
+
     /// Waits until the indexes of an upgrade are built, which would stop when this process ends.
     pub(crate) async fn finish_upgrade(&self) {
         let Some(store) = &self.store else {

@@ -26,6 +26,8 @@ mod connect;
 mod listing;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod live_stream;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod pools;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -37,6 +39,8 @@ mod telemetry;
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use connect::{AnyStore, AnyStoreBuilder, Driver, connect};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use pools::PoolStatus;
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use postgres::PostgresStore;

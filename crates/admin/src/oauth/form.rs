@@ -1,11 +1,10 @@
 //! The forms of the endpoints.
 
-use std::{borrow::Cow, error::Error, net::IpAddr};
+use std::{borrow::Cow, future::poll_fn, net::IpAddr, pin::pin};
 
-use axum::body::{Body, to_bytes};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
-use http_body_util::LengthLimitError;
+use http_body::Body;
 
 use super::error::OAuthError;
 use crate::media_type::is_one_of;
@@ -22,27 +21,21 @@ pub(super) enum Parameter {
 
 impl Form {
     /// Reads a form of at most this many bytes.
-    pub(super) async fn read(
+    pub(super) async fn read<B>(
         headers: &HeaderMap,
-        body: Body,
+        body: B,
         max: usize,
-    ) -> Result<Self, OAuthError> {
+    ) -> Result<Self, OAuthError>
+    where
+        B: Body<Data = Bytes>,
+    {
         if !is_one_of(&["application/x-www-form-urlencoded"], headers) {
             return Err(OAuthError::invalid(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "The body must be a form. Send Content-Type: application/x-www-form-urlencoded.",
             ));
         }
-        match to_bytes(body, max).await {
-            Ok(body) => Ok(Self(body)),
-            Err(error) if is_too_long(&error) => Err(OAuthError::invalid(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "The form is too long. Send only the token.",
-            )),
-            Err(_) => Err(OAuthError::invalid_request(
-                "The body is incomplete. Send it again.",
-            )),
-        }
+        read(body, max).await.map(Self)
     }
 
     /// Returns the value of each of these parameters. One without a value counts as absent (RFC 6749
@@ -52,7 +45,8 @@ impl Form {
         parameters: [Parameter; N],
     ) -> Result<[Option<Cow<'_, str>>; N], OAuthError> {
         let mut values = [const { None }; N];
-        for (name, value) in form_urlencoded::parse(&self.0) {
+        let pairs = self.0.split(|byte| *byte == b'&');
+        for (name, value) in pairs.filter(|pair| !pair.is_empty()).map(decoded) {
             let mut pairs = parameters.iter().zip(&mut values);
             if let Some((parameter, slot)) = pairs.find(|(one, _)| one.name() == name)
                 && slot.replace(value).is_some()
@@ -95,8 +89,50 @@ pub(super) fn client_ip(value: Option<Cow<'_, str>>) -> Result<Option<IpAddr>, O
     address.map_err(|_| OAuthError::invalid_request(invalid))
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    error
-        .source()
-        .is_some_and(|source| source.is::<LengthLimitError>())
+/// Reads a body of at most this many bytes. Most arrive in one part, which is not copied.
+async fn read<B>(body: B, max: usize) -> Result<Bytes, OAuthError>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+    while !body.is_end_stream()
+        && let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await
+    {
+        let frame = frame
+            .map_err(|_| OAuthError::invalid_request("The body is incomplete. Send it again."))?;
+        let Ok(part) = frame.into_data() else {
+            continue;
+        };
+        if first.len().max(all.len()) + part.len() > max {
+            return Err(OAuthError::invalid(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The form is too long. Send only the token.",
+            ));
+        }
+        if first.is_empty() {
+            first = part;
+        } else {
+            if all.is_empty() {
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&part);
+        }
+    }
+    Ok(match all.is_empty() {
+        true => first,
+        false => all.freeze(),
+    })
+}
+
+/// Decodes a name and its value.
+fn decoded(pair: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
+    let stands_for_itself = |byte: &u8| byte.is_ascii() && !matches!(byte, b'%' | b'+');
+    match str::from_utf8(pair) {
+        Ok(text) if pair.iter().all(stands_for_itself) => {
+            let (name, value) = text.split_once('=').unwrap_or((text, ""));
+            (name.into(), value.into())
+        }
+        _ => form_urlencoded::parse(pair).next().unwrap_or_default(),
+    }
 }

@@ -1,6 +1,5 @@
 //! The endpoints of OAuth 2.0 for token introspection and revocation.
 
-mod basic;
 mod error;
 mod form;
 mod introspection;
@@ -8,12 +7,17 @@ mod revocation;
 
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
-use axum::Router;
-use http::HeaderValue;
-use tower::util::MapResponseLayer;
+use axum::{
+    Router,
+    handler::Handler,
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, post},
+};
+use http::{HeaderValue, StatusCode};
 use tower_api_tokens::{ApiTokenLayer, AppId, LayerError, RequestHead};
 
 use crate::{gate::set_no_store, operations::Operations};
+pub use introspection::Introspection;
 
 /// The endpoints with which services in any language verify and revoke tokens: introspection
 /// ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)) at `/introspect`, and revocation
@@ -106,7 +110,7 @@ impl OAuthEndpoints {
     /// Creates a builder for [`ApiTokens`](tower_api_tokens::ApiTokens) or [`Operations`].
     pub fn builder(operations: impl Into<Operations>) -> OAuthEndpointsBuilder {
         let operations = operations.into();
-        let layer = ApiTokenLayer::new(operations.authenticator()).basic();
+        let layer = ApiTokenLayer::new(operations.authenticator()).basic_percent_encoded();
         OAuthEndpointsBuilder {
             endpoints: Self {
                 layer: layer.renderer(error::render_refusal),
@@ -121,12 +125,32 @@ impl OAuthEndpoints {
     /// Returns the endpoints: `/introspect` and, unless it is switched off, `/revoke`. The router has no
     /// fallback, so that it can be nested or merged.
     pub fn router(&self) -> Router {
-        let mut router = introspection::router(self);
-        if self.has_revocation {
-            router = router.merge(revocation::router(&self.operations));
+        let router = introspection::router(self.introspection());
+        match self.has_revocation {
+            true => router.merge(revocation::router(&self.operations)),
+            false => router,
         }
-        router.layer(MapResponseLayer::new(set_no_store))
     }
+
+    /// Returns the endpoint for introspection alone, for a server that routes requests itself.
+    #[must_use]
+    pub fn introspection(&self) -> Introspection {
+        Introspection::new(self)
+    }
+}
+
+/// Routes POST to a handler. Other methods get 405, which is not cached either.
+fn post_to<H, T, S>(handler: H) -> MethodRouter<S>
+where
+    H: Handler<T, S>,
+    T: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    post(handler).fallback(async || no_store(StatusCode::METHOD_NOT_ALLOWED))
+}
+
+fn no_store(response: impl IntoResponse) -> Response {
+    set_no_store(response.into_response())
 }
 
 impl OAuthEndpointsBuilder {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{Request, State},
-    routing::post,
+    response::Response,
 };
 use http::StatusCode;
 use tokio::{sync::Semaphore, time::timeout};
@@ -13,6 +13,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::{
     error::OAuthError,
     form::{Form, Parameter, token},
+    no_store, post_to,
 };
 use crate::operations::Operations;
 
@@ -37,26 +38,26 @@ pub(super) fn router(operations: &Operations) -> Router {
         permits: Semaphore::new(MAX_IN_PROGRESS),
     };
     Router::new()
-        .route("/revoke", post(revoke))
+        .route("/revoke", post_to(revoke))
         .with_state(Arc::new(revocation))
 }
 
-async fn revoke(
-    State(revocation): State<Arc<Revocation>>,
-    request: Request,
-) -> Result<StatusCode, OAuthError> {
-    let (request, body) = request.into_parts();
-    let form = Form::read(&request.headers, body, MAX_FORM).await?;
-    let [presented] = form.values([Parameter::Token])?;
-    let presented = token(presented)?;
-    let _permit = revocation
-        .permits
-        .try_acquire()
-        .map_err(|_| OAuthError::BUSY)?;
-    let revoking = revocation.operations.revoke_presented(&presented);
-    match timeout(TIMEOUT, revoking).await {
-        // Also if no token has this text (RFC 7009 section 2.2).
-        Ok(Ok(_)) => Ok(StatusCode::OK),
-        Ok(Err(_)) | Err(_) => Err(OAuthError::UNAVAILABLE),
+async fn revoke(State(revocation): State<Arc<Revocation>>, request: Request) -> Response {
+    no_store(revocation.respond(request).await)
+}
+
+impl Revocation {
+    async fn respond(&self, request: Request) -> Result<StatusCode, OAuthError> {
+        let (request, body) = request.into_parts();
+        let form = Form::read(&request.headers, body, MAX_FORM).await?;
+        let [presented] = form.values([Parameter::Token])?;
+        let presented = token(presented)?;
+        let _permit = self.permits.try_acquire().map_err(|_| OAuthError::BUSY)?;
+        let revoking = self.operations.revoke_presented(&presented);
+        match timeout(TIMEOUT, revoking).await {
+            // Also if no token has this text (RFC 7009 section 2.2).
+            Ok(Ok(_)) => Ok(StatusCode::OK),
+            Ok(Err(_)) | Err(_) => Err(OAuthError::UNAVAILABLE),
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{Request, State},
     response::{IntoResponse, Response},
     routing::any,
@@ -15,11 +15,10 @@ use axum::{
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
     header::{CACHE_CONTROL, InvalidHeaderValue},
-    request::Parts,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::json;
-use tower_api_tokens::{ApiTokenLayer, AppPrincipal, Refusal, Rejection, ScopeSet};
+use tower_api_tokens::{ApiTokenLayer, AppPrincipal, Refusal, Rejection, RequestHead, ScopeSet};
 
 /// The identity of an admitted request, for the service behind the proxy. Every such response has all
 /// of these fields, so that the proxy replaces all that its client sent.
@@ -39,22 +38,76 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 const WITHOUT_SCOPES: &str = "/verify/any";
 const WITH_SCOPES: &str = "/verify/scope/";
 
+/// The routes.
+const BARE: &str = "/verify";
+const SLASH: &str = "/verify/";
+const BELOW: &str = "/verify/{*rest}";
+
 /// Whether proxies set this field from the response, so that a request must not carry it.
 pub(super) fn is_identity_field(name: &HeaderName) -> bool {
     [APP_ID, APP_NAME, TOKEN_ID, SCOPES].contains(name)
 }
 
-pub(super) fn router(layer: ApiTokenLayer) -> Router {
-    let layer = layer.renderer(|rejection, response| match response.status() {
-        // nginx treats only 401 and 403 as a refusal.
-        StatusCode::BAD_REQUEST => unauthorized(rejection, response),
-        _ => response,
-    });
-    Router::new()
-        .route("/verify", any(verify))
-        .route("/verify/", any(verify))
-        .route("/verify/{*rest}", any(verify))
-        .with_state(Arc::new(layer))
+/// Verifies the tokens of the clients of a proxy. Cloning is cheap.
+#[derive(Clone)]
+pub(super) struct ForwardAuth(Arc<ApiTokenLayer>);
+
+impl ForwardAuth {
+    pub(super) fn new(layer: ApiTokenLayer) -> Self {
+        Self(Arc::new(layer.renderer(
+            |rejection, response| match response.status() {
+                // nginx treats only 401 and 403 as a refusal.
+                StatusCode::BAD_REQUEST => unauthorized(rejection, response),
+                _ => response,
+            },
+        )))
+    }
+
+    pub(super) fn router(&self) -> Router {
+        let mut router = Router::new();
+        for route in [BARE, SLASH, BELOW] {
+            router = router.route(route, any(verify));
+        }
+        router.with_state(self.clone())
+    }
+
+    /// Returns the route of a path, if it is one of those of [`router`](Self::router).
+    pub(super) fn route(path: &str) -> Option<&'static str> {
+        match path.strip_prefix(BARE)? {
+            "" => Some(BARE),
+            "/" => Some(SLASH),
+            below => below.starts_with('/').then_some(BELOW),
+        }
+    }
+
+    /// Responds to a request for one of the routes.
+    pub(super) async fn respond(&self, request: RequestHead<'_>) -> Response {
+        match required_scopes(request.uri()) {
+            Ok(scopes) => match self.authenticate(scopes, request).await {
+                Ok(principal) => identity(&principal).unwrap_or_else(|_| {
+                    // A partial identity is worse than none.
+                    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+                }),
+                Err(refusal) => refusal.into_response(),
+            },
+            // The proxy is misconfigured. A guess could admit requests that it should not.
+            Err(hint) => (StatusCode::INTERNAL_SERVER_ERROR, hint).into_response(),
+        }
+    }
+
+    /// Authenticates a request, and checks that its token has the required scopes.
+    async fn authenticate(
+        &self,
+        required: ScopeSet,
+        request: RequestHead<'_>,
+    ) -> Result<AppPrincipal, Refusal> {
+        let principal = self.0.authenticate_head(request).await?;
+        if !required.is_empty() {
+            let required = self.0.require_all(required);
+            required.check(&principal, request)?;
+        }
+        Ok(principal)
+    }
 }
 
 fn unauthorized(
@@ -72,40 +125,16 @@ fn unauthorized(
     response
 }
 
-async fn verify(State(layer): State<Arc<ApiTokenLayer>>, request: Request) -> Response {
+async fn verify(State(verification): State<ForwardAuth>, request: Request) -> Response {
     let (request, _) = request.into_parts();
-    match required_scopes(&request.uri) {
-        Ok(scopes) => match authenticate(&layer, scopes, &request).await {
-            Ok(principal) => identity(&principal).unwrap_or_else(|_| {
-                // A partial identity is worse than none.
-                StatusCode::INTERNAL_SERVER_ERROR.into_response()
-            }),
-            Err(refusal) => refusal.into_response(),
-        },
-        // The proxy is misconfigured. A guess could admit requests that it should not.
-        Err(hint) => (StatusCode::INTERNAL_SERVER_ERROR, hint).into_response(),
-    }
-}
-
-/// Authenticates a request, and checks that its token has the required scopes.
-async fn authenticate(
-    layer: &ApiTokenLayer,
-    required: ScopeSet,
-    request: &Parts,
-) -> Result<AppPrincipal, Refusal> {
-    let principal = layer.authenticate_head(request.into()).await?;
-    if !required.is_empty() {
-        let required = layer.require_all(required);
-        required.check(&principal, request.into())?;
-    }
-    Ok(principal)
+    verification.respond((&request).into()).await
 }
 
 /// Parses the scopes that the proxy requires: from `/verify?scope=a+b`, or from `/verify/scope/a+b` and
 /// everything below. `/verify/any` and everything below require none.
 fn required_scopes(uri: &Uri) -> Result<ScopeSet, String> {
     let path = uri.path();
-    if path == "/verify" {
+    if path == BARE {
         return from_query(uri.query().unwrap_or_default());
     }
     let prefix = path.strip_prefix(WITHOUT_SCOPES);
@@ -152,17 +181,17 @@ fn from_text(text: &str) -> Result<ScopeSet, String> {
 fn identity(principal: &AppPrincipal) -> Result<Response, InvalidHeaderValue> {
     // Formatting it as text would take longer than everything else here.
     let name = Cow::from(utf8_percent_encode(principal.app_name(), RESERVED));
-    let mut headers = HeaderMap::with_capacity(5);
+    // The server adds one more.
+    let mut headers = HeaderMap::with_capacity(6);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    for (field, value) in [
-        (APP_ID, principal.app_id().as_str()),
-        (APP_NAME, &name),
-        (TOKEN_ID, &principal.token_id().to_string()),
-        (SCOPES, principal.scopes().as_str()),
-    ] {
-        headers.insert(field, HeaderValue::from_str(value)?);
-    }
-    Ok(headers.into_response())
+    headers.insert(APP_ID, HeaderValue::from_str(principal.app_id().as_str())?);
+    headers.insert(APP_NAME, HeaderValue::from_str(&name)?);
+    let token_id = principal.token_id().to_string();
+    headers.insert(TOKEN_ID, HeaderValue::try_from(token_id)?);
+    headers.insert(SCOPES, HeaderValue::from_str(principal.scopes().as_str())?);
+    let mut response = Response::new(Body::empty());
+    *response.headers_mut() = headers;
+    Ok(response)
 }
 
 #[cfg(test)]
@@ -217,6 +246,23 @@ mod tests {
             "/verify/orders",
         ] {
             assert!(scopes(uri).is_err(), "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_routes_are_those_of_the_router() {
+        for (path, route) in [
+            ("/verify", Some(BARE)),
+            ("/verify/", Some(SLASH)),
+            ("/verify/any", Some(BELOW)),
+            ("/verify//", Some(BELOW)),
+            ("/verify/any/orders/", Some(BELOW)),
+            ("/verifying", None),
+            ("/Verify", None),
+            ("/", None),
+            ("", None),
+        ] {
+            assert_eq!(ForwardAuth::route(path), route, "{path}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `serve`: serves the management API, the dashboard and token verification for reverse proxies.
 
+mod application;
 mod client_address;
 mod expiring;
 mod first_token;
@@ -20,7 +21,7 @@ use clap::Args;
 use http::HeaderName;
 use tokio::select;
 use tower_api_tokens::{ApiTokenLayer, AppId, FollowerBuilder, ScopeSet, StoreErrorKind};
-use tower_api_tokens_admin::{Admin, OAuthEndpoints, TokenGuard};
+use tower_api_tokens_admin::{Admin, Introspection, OAuthEndpoints, TokenGuard};
 
 use crate::{
     configuration,
@@ -32,9 +33,11 @@ use crate::{
     session::{Purpose, Session},
     time::{self, Expiry},
 };
+use application::Application;
 use client_address::ClientAddresses;
 use expiring::ExpiringRecorder;
 use first_token::FirstToken;
+use forward_auth::ForwardAuth;
 use maintenance::MaintenanceTask;
 use network::{ConnectionLimit, Listener, Server, Signals};
 use observation::Observation;
@@ -128,6 +131,8 @@ impl Arguments {
 
 /// What `serve` does, according to its options.
 struct Service {
+    verification: ForwardAuth,
+    introspection: Introspection,
     router: Router,
     addresses: ClientAddresses,
     /// The scopes of the first administrator's token.
@@ -145,17 +150,16 @@ impl Service {
         check_api_key_header(arguments)?;
         let addresses = ClientAddresses::new(&arguments.client_address)?;
         let verify_only = arguments.verify_only || session.read_only;
-        let verification = forward_auth::router(layer(session, arguments, &addresses)?);
+        let verification = ForwardAuth::new(layer(session, arguments, &addresses)?);
         let endpoints = oauth_endpoints(session, arguments, verify_only, &addresses)?;
-        let verification = verification.merge(endpoints.router());
-        let router = match verify_only {
-            true => verification,
-            false => {
-                let admin = admin(session, arguments, addresses.clone())?;
-                management(&admin, arguments.log.access_log).merge(verification)
-            }
-        };
+        let mut router = verification.router().merge(endpoints.router());
+        if !verify_only {
+            let admin = admin(session, arguments, addresses.clone())?;
+            router = management(&admin, arguments.log.access_log).merge(router);
+        }
         Ok(Self {
+            verification,
+            introspection: endpoints.introspection(),
             router,
             addresses,
             admin_scopes,
@@ -176,6 +180,8 @@ pub(crate) fn check(arguments: &Arguments, options: &Options) -> Result<(), Fail
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
     arguments.log.start()?;
     let Service {
+        verification,
+        introspection,
         router,
         addresses,
         admin_scopes,
@@ -190,7 +196,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let limit = ConnectionLimit::new(max_connections);
     let authenticator = session.tokens.authenticator();
     let metrics = arguments.operations.are_set();
-    let metrics = metrics.then(|| Metrics::install(authenticator, &limit));
+    let metrics = metrics.then(|| Metrics::install(authenticator, &limit, session.store()));
     let metrics = metrics.transpose()?;
     let mut server = Server::new(&arguments.network);
     let recent = recent(arguments.max_staleness);
@@ -227,12 +233,12 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let _maintenance =
         maintains.then(|| MaintenanceTask::start(&session.operator, arguments.ages.maintenance()));
     let _expiring = (!verify_only).then(|| ExpiringRecorder::start(&session.tokens));
-    let router = observation.of(router);
+    let application = Application::new(verification, introspection, router, observation);
     // Before the message that it listens: a program that reads the message may ask for this.
     health.started();
     for listener in listeners {
         note(&format!("Listening on {listener}"));
-        server.serve(listener, router.clone(), &limit);
+        server.serve(listener, application.clone(), &limit);
     }
     log_notes();
     systemd::ready();

@@ -431,9 +431,7 @@ fn a_server_that_drains_is_alive_but_not_ready() {
     let options = [&OPERATIONS[..], &["--drain-delay", "60s"]].concat();
     let server = Server::start(&cli, &options);
     let operations = operations(&server);
-    let pid = server.process.id().to_string();
-    let signal = || Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-    assert!(signal().success());
+    server.signal("-TERM");
     eventually("it drains", || get_at(&operations, "/readyz").0 == 503);
     assert_eq!(
         get_at(&operations, "/readyz").1,
@@ -475,6 +473,9 @@ fn metrics_count_requests_by_endpoint_and_class_of_status() {
     for name in [
         "api_tokens_build_info{version=\"",
         "api_tokens_http_connections ",
+        "api_tokens_store_connections{pool=\"readers\",state=\"in_use\"} ",
+        "api_tokens_store_connections{pool=\"readers\",state=\"idle\"} ",
+        "api_tokens_store_connections_max{pool=\"readers\"} ",
         "api_tokens_lease_age_seconds{",
     ] {
         assert!(
@@ -507,9 +508,7 @@ fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
     assert_eq!(next(), "READY=1");
     assert_eq!(server.get("/verify", "").0, 401);
     // A service has no terminal that could end, and there is no certificate to reload.
-    let pid = server.process.id().to_string();
-    let hung_up = Command::new("kill").args(["-HUP", &pid]).status();
-    assert!(hung_up.unwrap().success());
+    server.signal("-HUP");
     assert_eq!(server.get("/verify", "").0, 401);
     server.stop("-TERM");
     assert_eq!(next(), "STOPPING=1");
@@ -568,8 +567,9 @@ fn the_guide_lists_the_metrics_of_the_server() {
     let mut listed: Vec<_> = listed.collect();
     let types = metrics.lines().filter_map(|line| {
         let (name, kind) = line.strip_prefix("# TYPE api_tokens_")?.split_once(' ')?;
-        let of_server = name.starts_with("http_") || name == "build_info";
-        of_server.then(|| (name.to_owned(), kind.to_owned()))
+        let of_server = ["http_", "store_", "build_info"];
+        let is_of_server = of_server.iter().any(|one| name.starts_with(one));
+        is_of_server.then(|| (name.to_owned(), kind.to_owned()))
     });
     let mut types: Vec<_> = types.collect();
     listed.sort();

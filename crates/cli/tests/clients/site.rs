@@ -1,5 +1,7 @@
 //! `api-tokens serve` with a store of its own, and the processes beside it.
 
+#[path = "../exchange/mod.rs"]
+mod exchanges;
 #[path = "../proxy/ports.rs"]
 mod ports;
 
@@ -16,11 +18,12 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
 
+pub(crate) use exchanges::Answer;
+use exchanges::exchange_over;
 pub(crate) use ports::free_address;
 
 /// The deadline for anything to happen.
@@ -156,31 +159,12 @@ pub(crate) async fn wait_until_up(address: SocketAddr, log: &Path) {
     }
 }
 
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
-}
-
 /// Sends a request from an address of this machine, and reads the whole response.
 pub(crate) async fn exchange(from: &str, to: SocketAddr, request: &str) -> Answer {
     let socket = TcpSocket::new_v4().unwrap();
     let from = SocketAddr::new(from.parse().unwrap(), 0);
     socket.bind(from).unwrap();
-    let exchange = async {
-        let mut stream = socket.connect(to).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    };
-    let answer = timeout(PATIENCE, exchange).await.expect("no answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("no answer");
-    Answer {
-        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-        head: head.to_lowercase(),
-        body: body.to_owned(),
-    }
+    exchange_over(socket.connect(to).await.unwrap(), request).await
 }
 
 /// Returns a guide's first code block in a language after a heading.

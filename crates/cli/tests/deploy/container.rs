@@ -2,14 +2,17 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, Read},
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use tempfile::TempDir;
 
-use crate::{PROGRAM, deployed, root, unit::get};
+use crate::{
+    PROGRAM, deployed, root,
+    service::{Service, get},
+};
 
 /// The instructions with their arguments, each in one line.
 fn instructions() -> Vec<(String, String)> {
@@ -124,13 +127,11 @@ pub(crate) fn the_command_of_the_container_runs_with_its_variables() {
             (name.to_owned(), value)
         }))
         .env("API_TOKENS_PREFIX", "acme_live")
-        .env("API_TOKENS_STORE", "sqlite://tokens.db")
-        .stderr(Stdio::piped());
-    let mut process = command.spawn().unwrap();
-    let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        .env("API_TOKENS_STORE", "sqlite://tokens.db");
+    let mut service = Service::start(&mut command);
     let mut health = None;
     let mut listening = None;
-    for line in lines.map(Result::unwrap) {
+    for line in service.log.by_ref().lines().map(Result::unwrap) {
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
         let message = event["message"].as_str().unwrap_or_default();
         let address = |prefix: &str| message.strip_prefix(prefix).map(str::to_owned);
@@ -142,8 +143,6 @@ pub(crate) fn the_command_of_the_container_runs_with_its_variables() {
     }
     let status = get(&health.unwrap(), "/livez");
     let verify = get(&listening.unwrap(), "/verify");
-    process.kill().unwrap();
-    process.wait().unwrap();
     assert_eq!((status, verify), (200, 401));
 }
 

@@ -5,6 +5,7 @@
 //! another user. The build of the container file runs without a container.
 
 mod container;
+mod service;
 #[expect(dead_code, reason = "the tests here need several services")]
 #[path = "../../../../tests/services/mod.rs"]
 mod services;

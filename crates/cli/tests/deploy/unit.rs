@@ -2,21 +2,20 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::TcpStream,
+    io::Read,
     os::unix::{
         fs::{PermissionsExt, chown},
         net::UnixDatagram,
         process::CommandExt,
     },
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
 use tempfile::TempDir;
 
-use crate::{PROGRAM, deployed};
+use crate::{PROGRAM, deployed, service::Service};
 
 /// The highest exposure, in tenths, that `systemd-analyze security` may find.
 const EXPOSURE: &str = "15";
@@ -178,16 +177,6 @@ pub(crate) fn the_command_that_the_guide_checks_the_configuration_with_works() {
     assert_eq!(run.stdout, b"The configuration is valid.\n");
 }
 
-/// A service that is killed with the test.
-struct Service(Child);
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 pub(crate) fn the_command_of_the_unit_runs_in_its_directories() {
     let directories = Directories::new();
     fs::copy(PROGRAM, directories.path("bin/api-tokens")).unwrap();
@@ -253,12 +242,11 @@ pub(crate) fn the_command_of_the_unit_runs_in_its_directories() {
             values(&unit, "Environment")
                 .iter()
                 .map(|one| one.split_once('=').unwrap()),
-        )
-        .stderr(Stdio::piped());
+        );
     if is_root {
         service.uid(NOBODY).gid(NOBODY);
     }
-    let mut service = Service(service.spawn().unwrap());
+    let mut service = Service::start(&mut service);
     assert_eq!(next(), "READY=1");
     let mode = |name: &str| {
         let metadata = fs::metadata(directories.path(name)).unwrap();
@@ -269,42 +257,15 @@ pub(crate) fn the_command_of_the_unit_runs_in_its_directories() {
     assert_eq!(values(&unit, "RuntimeDirectory"), ["api-tokens"]);
     assert_eq!(mode("run/socket"), 0o660);
 
-    let pid = service.0.id().to_string();
-    let mut stderr = service.0.stderr.take().unwrap();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    service.terminate();
     assert_eq!(next(), "STOPPING=1");
     // The second signal ends the wait for load balancers.
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
-    assert!(service.0.wait().unwrap().success());
+    service.terminate();
+    assert!(service.process.wait().unwrap().success());
     let mut log = String::new();
-    stderr.read_to_string(&mut log).unwrap();
+    service.log.read_to_string(&mut log).unwrap();
     assert!(
         log.contains("Wrote the first administrator's token to `api-tokens-admin-token`"),
         "{log}"
     );
-}
-
-/// Sends a GET request, and returns the status.
-pub(crate) fn get(address: &str, path: &str) -> u16 {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer[9..12].parse().unwrap()
 }

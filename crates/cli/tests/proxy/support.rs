@@ -1,5 +1,7 @@
 //! A service behind a proxy that verifies each request with `api-tokens serve`.
 
+#[path = "../exchange/mod.rs"]
+mod exchanges;
 #[path = "ports.rs"]
 mod ports;
 
@@ -19,13 +21,13 @@ use axum::{Json, Router, body::Bytes, extract::State, http::HeaderMap};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 
 use crate::aliases::fold;
+pub(crate) use exchanges::{Answer, exchange_over};
 pub(crate) use ports::free_address;
 
 /// The guide with the tested snippets.
@@ -78,12 +80,6 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
 }
 
 impl Site {
@@ -237,23 +233,6 @@ pub(crate) async fn is_up(address: SocketAddr) -> bool {
 /// Sends a request unchanged, and reads the whole response.
 pub(crate) async fn exchange(address: SocketAddr, request: &str) -> Answer {
     exchange_over(TcpStream::connect(address).await.unwrap(), request).await
-}
-
-/// Sends a request over a new connection, like [`exchange`].
-pub(crate) async fn exchange_over(mut stream: TcpStream, request: &str) -> Answer {
-    let exchange = async {
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    };
-    let answer = timeout(PATIENCE, exchange).await.expect("no answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("no answer");
-    Answer {
-        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-        head: head.to_lowercase(),
-        body: body.to_owned(),
-    }
 }
 
 /// The service. Its responses show what reached it.

@@ -11,6 +11,7 @@ use tower_api_tokens::{
 };
 
 use super::{Access, AnyStoreBuilder, Driver, error::invalid};
+use crate::PoolStatus;
 #[cfg(feature = "postgres")]
 use crate::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
@@ -104,6 +105,17 @@ impl AnyStore {
             Inner::Postgres(_) => Driver::Postgres,
             #[cfg(feature = "sqlite")]
             Inner::Sqlite(_) => Driver::Sqlite,
+        }
+    }
+
+    /// Returns the state of the store's pools of connections, without a query.
+    #[must_use]
+    pub fn pools(&self) -> Vec<PoolStatus> {
+        match &self.inner {
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(store) => store.pools(),
+            #[cfg(feature = "sqlite")]
+            Inner::Sqlite(store) => store.pools(),
         }
     }
 

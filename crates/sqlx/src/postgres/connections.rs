@@ -25,7 +25,7 @@ use super::{
     servers::{Report, Servers},
     session::Timeouts,
 };
-use crate::rows::TOKEN_COLUMNS;
+use crate::{PoolStatus, rows::TOKEN_COLUMNS};
 
 pub(super) type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 
@@ -69,6 +69,7 @@ pub(super) struct Connections {
     lookups: Lender,
     /// The same pool as for lookups if it is the caller's.
     others: Lender,
+    is_shared: bool,
     /// Whether the settings of the store apply to the sessions.
     ours: bool,
     /// Whether each statement runs in a transaction with its own settings: behind a pooler, and in the
@@ -96,7 +97,10 @@ impl Connections {
         let size = pool.options().get_max_connections();
         let limits = (size / 4, size / 2);
         let pool = Lender::shared(pool);
-        Self::new(pool.clone(), pool, limits, false, in_transactions)
+        Self {
+            is_shared: true,
+            ..Self::new(pool.clone(), pool, limits, false, in_transactions)
+        }
     }
 
     fn new(
@@ -113,6 +117,7 @@ impl Connections {
         Self {
             lookups,
             others,
+            is_shared: false,
             ours,
             in_transactions: AtomicBool::new(in_transactions),
             reads_in_transactions: Arc::new(Semaphore::new(MAX_READS)),
@@ -141,6 +146,14 @@ impl Connections {
 
     pub(super) fn servers(&self) -> &Servers {
         &self.servers
+    }
+
+    /// Returns the state of the pools.
+    pub(super) fn pools(&self) -> Vec<PoolStatus> {
+        match self.is_shared {
+            true => vec![self.lookups.status("shared")],
+            false => vec![self.lookups.status("lookups"), self.others.status("others")],
+        }
     }
 
     pub(super) async fn close(&self) {

@@ -15,6 +15,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use crate::PoolStatus;
+
 /// How long a statement may keep running after its caller was dropped. Then its connection is closed
 /// to make room for another.
 pub(super) const GRACE: Duration = Duration::from_millis(200);
@@ -71,6 +73,11 @@ impl Lender {
 
     pub(super) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    pub(super) fn status(&self, name: &'static str) -> PoolStatus {
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.idle().len());
+        PoolStatus::of(name, &self.pool, kept)
     }
 
     pub(super) async fn close(&self) {

@@ -51,6 +51,7 @@ use servers::{Assessment, Report};
 use statements::Statements;
 
 use crate::{
+    PoolStatus,
     compatibility::Access,
     rows::{answer_from, log_is_empty},
 };
@@ -194,6 +195,13 @@ impl PostgresStore {
     /// more connection with the options of the pool.
     pub fn builder_on(pool: PgPool) -> PostgresStoreBuilder {
         PostgresStoreBuilder::on(pool)
+    }
+
+    /// Returns the state of the pools of connections, without a query: `lookups` and `others`, or `shared` for your
+    /// own pool.
+    #[must_use]
+    pub fn pools(&self) -> Vec<PoolStatus> {
+        self.inner.connections.pools()
     }
 
     /// Closes the connections of all clones of this handle, including your own pool, after statements in

@@ -32,7 +32,7 @@ use file::OpenFile;
 use memory::Anchor;
 use writer::Writer;
 
-use crate::rows::answer_from;
+use crate::{PoolStatus, rows::answer_from};
 #[cfg(doc)]
 use tower_api_tokens::StoreErrorKind;
 
@@ -152,6 +152,12 @@ impl SqliteStore {
     /// ```
     pub fn builder_on(pool: SqlitePool) -> SqliteStoreBuilder {
         SqliteStoreBuilder::on(pool)
+    }
+
+    /// Returns the state of the pool of connections, without a query: `readers`. Changes use another connection.
+    #[must_use]
+    pub fn pools(&self) -> Vec<PoolStatus> {
+        vec![PoolStatus::of("readers", &self.readers, 0)]
     }
 
     /// Closes the connections of all clones of this handle, including your own pool, after statements in

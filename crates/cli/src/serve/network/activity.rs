@@ -1,16 +1,20 @@
 //! What a connection is doing, and when it has taken too long.
 
 use std::{
-    sync::atomic::{
-        AtomicBool, AtomicU8, AtomicU32, AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU32,
+            Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
+        },
     },
     task::Waker,
     time::Duration,
 };
 
-use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
+
+use super::since::Since;
 
 /// How long each part of a connection may take.
 #[derive(Clone, Copy)]
@@ -21,10 +25,22 @@ pub(super) struct Timeouts {
     pub(super) idle: Duration,
     /// From the first byte of a request head to its last.
     pub(super) head: Duration,
-    /// From the last byte of a request head to the last of its body.
+    /// From when the body of a request is first waited for to its last byte.
     pub(super) body: Duration,
     /// Without progress in writing a response.
     pub(super) write: Duration,
+}
+
+#[cfg(test)]
+impl Timeouts {
+    /// The default ones of the command line.
+    pub(super) const DEFAULT: Self = Self {
+        handshake: Duration::from_secs(10),
+        idle: Duration::from_secs(75),
+        head: Duration::from_secs(10),
+        body: Duration::from_secs(30),
+        write: Duration::from_secs(30),
+    };
 }
 
 /// How long the end of a connection may take: the goodbyes of TLS and HTTP/2, and waiting until the client
@@ -36,6 +52,8 @@ pub(super) const CLOSING: Duration = Duration::from_secs(3);
 pub(super) enum Overdue {
     Idle,
     Head,
+    /// The request is answered.
+    Body,
     Write,
     Closing,
 }
@@ -50,12 +68,11 @@ pub(super) enum Order {
     Close,
 }
 
-/// A time in milliseconds since the start. Zero means never.
-#[derive(Default)]
-struct Since(AtomicU64);
-
 /// The state of a connection. It is written by the task that drives the connection and by the requests on
 /// it, and read by the connection limit.
+///
+/// Nothing here reads the clock for what is over before the connection has to wait: a time only begins when the
+/// driver asks for the next [deadline](Self::deadline).
 pub(super) struct Activity {
     started: Instant,
     /// The number of requests in progress.
@@ -67,6 +84,10 @@ pub(super) struct Activity {
     idle: Since,
     /// When the first byte of an incomplete request head arrived.
     head: Since,
+    /// When the body of an HTTP/1 request was first waited for. Those of HTTP/2 have timers of their own.
+    body: Since,
+    /// The body of the HTTP/1 request takes too long.
+    body_is_overdue: AtomicBool,
     /// When the client stopped accepting a response.
     write: Since,
     /// When it began to close.
@@ -77,7 +98,7 @@ pub(super) struct Activity {
     multiplexed: AtomicBool,
     order: AtomicU8,
     /// Wakes the task that drives the connection.
-    driver: AtomicWaker,
+    driver: Mutex<Option<Waker>>,
 }
 
 impl Activity {
@@ -88,41 +109,72 @@ impl Activity {
             served: AtomicBool::new(false),
             idle: Since::default(),
             head: Since::default(),
+            body: Since::default(),
+            body_is_overdue: AtomicBool::new(false),
             write: Since::default(),
             closing: Since::default(),
             unread: AtomicBool::new(false),
             multiplexed: AtomicBool::new(false),
             order: AtomicU8::new(0),
-            driver: AtomicWaker::new(),
+            driver: Mutex::new(None),
         };
         activity.idle.set(activity.now());
         activity
     }
 
     /// Milliseconds since the start, at least 1.
-    fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).map_or(u64::MAX, |now| now.max(1))
+    pub(super) fn now(&self) -> u64 {
+        milliseconds(self.started.elapsed()).max(1)
+    }
+
+    /// The time that is this many milliseconds after the start.
+    pub(super) fn at(&self, milliseconds: u64) -> Instant {
+        self.started + Duration::from_millis(milliseconds)
     }
 
     pub(super) fn request_begins(&self) {
         self.head.clear();
         self.unread.store(false, Relaxed);
+        self.body_is_overdue.store(false, Relaxed);
         self.requests.fetch_add(1, Relaxed);
     }
 
     pub(super) fn request_ends(&self) {
         // Set before the count, so that nobody takes the connection for idle since its last request.
-        self.idle.set(self.now());
+        self.idle.begin();
         self.served.store(true, Relaxed);
-        let last = self.requests.fetch_sub(1, Release) == 1;
+        let last = self.requests.fetch_sub(1, SeqCst) == 1;
         if last && self.multiplexed.load(Relaxed) {
             // The driver may have seen the request in progress, and then nothing else wakes it.
-            self.driver.wake();
+            self.wake_driver();
         }
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        self.requests.load(Acquire) > 0
+        // In the same order for all threads as the number of those that wait for an idle connection.
+        self.requests.load(SeqCst) > 0
+    }
+
+    /// The body of an HTTP/1 request is waited for.
+    pub(super) fn body_waits(&self) {
+        if !self.body.is_set() {
+            self.body.begin();
+        }
+    }
+
+    /// The body of an HTTP/1 request is complete, or no one reads it.
+    pub(super) fn body_ends(&self) {
+        self.body.clear();
+    }
+
+    /// The body of the HTTP/1 request is given up.
+    pub(super) fn give_up_body(&self) {
+        self.body.clear();
+        self.body_is_overdue.store(true, Relaxed);
+    }
+
+    pub(super) fn body_is_overdue(&self) -> bool {
+        self.body_is_overdue.load(Relaxed)
     }
 
     /// Whether no request is in progress, and all responses are sent. A request ends when its response is
@@ -133,7 +185,7 @@ impl Activity {
 
     /// The order in which idle connections are closed for new ones.
     pub(super) fn worth(&self) -> (bool, u64) {
-        (self.served.load(Relaxed), self.idle.0.load(Relaxed))
+        (self.served.load(Relaxed), self.idle.rank())
     }
 
     /// The connection speaks HTTP/2: requests run in tasks of their own, and what arrives between them
@@ -147,27 +199,27 @@ impl Activity {
     pub(super) fn bytes_arrive(&self) {
         let between_requests = !self.is_busy() && !self.multiplexed.load(Relaxed);
         if between_requests && !self.head.is_set() {
-            self.head.set(self.now());
+            self.head.begin();
         }
     }
 
     /// The client accepts no more bytes for now.
     pub(super) fn write_blocks(&self) {
         if !self.write.is_set() {
-            self.write.set(self.now());
+            self.write.begin();
         }
     }
 
     pub(super) fn write_proceeds(&self) {
         if self.write.is_set() {
             self.write.clear();
-            self.idle.set(self.now());
+            self.idle.begin();
         }
     }
 
     pub(super) fn closes(&self) {
         if !self.closing.is_set() {
-            self.closing.set(self.now());
+            self.closing.begin();
         }
     }
 
@@ -178,13 +230,19 @@ impl Activity {
 
     /// Whether the client may still be sending, so that closing could destroy the response.
     pub(super) fn may_be_sending(&self) -> bool {
-        self.unread.load(Relaxed) || self.head.is_set()
+        self.unread.load(Relaxed) || self.head_begins()
     }
 
-    /// Returns which timeout comes next, and when. None applies while a request is processed.
-    pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<(Instant, Overdue)> {
+    /// Whether a part of a request head has arrived.
+    pub(super) fn head_begins(&self) -> bool {
+        self.head.is_set()
+    }
+
+    /// Returns which timeout comes next, and when, in milliseconds since the start. Apart from the body, none applies
+    /// while a request is processed.
+    pub(super) fn deadline(&self, now: u64, timeouts: &Timeouts) -> Option<(u64, Overdue)> {
         let at = |since: &Since, timeout, overdue| {
-            let at = self.started + since.get()? + timeout;
+            let at = since.at(now)?.saturating_add(milliseconds(timeout));
             Some((at, overdue))
         };
         let write = at(&self.write, timeouts.write, Overdue::Write);
@@ -193,7 +251,7 @@ impl Activity {
             head.or_else(|| at(&self.idle, timeouts.idle, Overdue::Idle))
         };
         let waiting = match self.is_busy() {
-            true => None,
+            true => at(&self.body, timeouts.body, Overdue::Body),
             false => at(&self.closing, CLOSING, Overdue::Closing)
                 .or_else(|| self.is_idle().then(request).flatten()),
         };
@@ -211,34 +269,26 @@ impl Activity {
     /// Gives an order, unless a stricter one was given before.
     pub(super) fn give(&self, order: Order) {
         self.order.fetch_max(order as u8, AcqRel);
-        self.driver.wake();
+        self.wake_driver();
     }
 
-    /// Sets the task to wake when an order was given or the last request has ended.
+    /// Sets the task to wake whenever an order was given or the last request has ended.
     pub(super) fn driven_by(&self, waker: &Waker) {
-        self.driver.register(waker);
+        // No code panics while holding the lock.
+        let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        *driver = Some(waker.clone());
+    }
+
+    fn wake_driver(&self) {
+        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(driver) = &*driver {
+            driver.wake_by_ref();
+        }
     }
 }
 
-impl Since {
-    fn get(&self) -> Option<Duration> {
-        match self.0.load(Relaxed) {
-            0 => None,
-            since => Some(Duration::from_millis(since)),
-        }
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.load(Relaxed) != 0
-    }
-
-    fn set(&self, now: u64) {
-        self.0.store(now, Relaxed);
-    }
-
-    fn clear(&self) {
-        self.0.store(0, Relaxed);
-    }
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -247,20 +297,12 @@ mod tests {
 
     use super::*;
 
-    const TIMEOUTS: Timeouts = Timeouts {
-        handshake: Duration::from_secs(10),
-        idle: Duration::from_secs(75),
-        head: Duration::from_secs(10),
-        body: Duration::from_secs(30),
-        write: Duration::from_secs(30),
-    };
-
     /// The next timeout, and in how many seconds it is exceeded.
     fn next(activity: &Activity) -> Option<(u64, Overdue)> {
-        let (at, overdue) = activity.deadline(&TIMEOUTS)?;
+        let (at, overdue) = activity.deadline(activity.now(), &Timeouts::DEFAULT)?;
         // Times are kept in milliseconds, beginning with 1.
-        let remaining = at.duration_since(Instant::now()).as_secs_f64();
-        Some((remaining.round() as u64, overdue))
+        let remaining = activity.at(at).duration_since(Instant::now());
+        Some((remaining.as_secs_f64().round() as u64, overdue))
     }
 
     #[tokio::test(start_paused = true)]
@@ -269,13 +311,23 @@ mod tests {
         assert_eq!(next(&activity), Some((75, Overdue::Idle)));
         advance(Duration::from_secs(5)).await;
         activity.bytes_arrive();
+        assert_eq!(next(&activity), Some((10, Overdue::Head)));
         advance(Duration::from_secs(4)).await;
         // Another byte gives no more time.
         activity.bytes_arrive();
         assert_eq!(next(&activity), Some((6, Overdue::Head)));
         activity.request_begins();
         assert_eq!(next(&activity), None);
+        activity.body_waits();
+        assert_eq!(next(&activity), Some((30, Overdue::Body)));
+        advance(Duration::from_secs(5)).await;
+        // A part of it gives no more time.
+        activity.body_waits();
+        assert_eq!(next(&activity), Some((25, Overdue::Body)));
+        activity.body_ends();
+        assert_eq!(next(&activity), None);
         activity.write_blocks();
+        assert_eq!(next(&activity), Some((30, Overdue::Write)));
         advance(Duration::from_secs(10)).await;
         activity.write_blocks();
         assert_eq!(next(&activity), Some((20, Overdue::Write)));

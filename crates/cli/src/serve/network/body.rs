@@ -20,7 +20,10 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use serde_json::json;
 use tokio::time::{Sleep, sleep};
 
-use super::limit::{Busy, Permit};
+use super::{
+    limit::{Busy, Permit},
+    streams::{response_begins, response_waits},
+};
 
 /// The maximum size of a request body in bytes, more than any endpoint accepts.
 pub(super) const MAX_BODY: u64 = 1 << 20;
@@ -37,6 +40,11 @@ pub(super) enum Fault {
 pub(super) struct Verdict(Arc<AtomicU8>);
 
 impl Verdict {
+    /// Uses it for the next body.
+    pub(super) fn reset(&self) {
+        self.0.store(0, Relaxed);
+    }
+
     pub(super) fn get(&self) -> Option<Fault> {
         match self.0.load(Relaxed) {
             0 => None,
@@ -80,29 +88,70 @@ impl Fault {
     }
 }
 
-/// The body of a request.
-pub(super) struct RequestBody {
+/// The body of a request, or `None` if it has none.
+pub(in crate::serve) struct RequestBody(Option<Limited>);
+
+/// A body that is limited in size and time.
+struct Limited {
     incoming: Incoming,
     remaining: u64,
-    deadline: Pin<Box<Sleep>>,
+    time: Time,
     verdict: Verdict,
     permit: Permit,
     read: bool,
 }
 
+/// What limits the time for a body, from when it is first waited for.
+pub(super) enum Time {
+    /// HTTP/1: the driver of the connection, which gives the body up. It polls the request itself, so nothing else has
+    /// to wake it.
+    OfConnection,
+    /// HTTP/2, whose requests run in tasks of their own.
+    OfStream {
+        timeout: Duration,
+        deadline: Option<Pin<Box<Sleep>>>,
+    },
+}
+
 impl RequestBody {
-    /// Returns the body, and the verdict on it. The time runs from now.
-    pub(super) fn new(incoming: Incoming, timeout: Duration, permit: Permit) -> (Self, Verdict) {
-        let verdict = Verdict::default();
-        let body = Self {
+    pub(super) const EMPTY: Self = Self(None);
+
+    pub(super) fn new(incoming: Incoming, time: Time, verdict: Verdict, permit: Permit) -> Self {
+        Self(Some(Limited {
             incoming,
             remaining: MAX_BODY,
-            deadline: Box::pin(sleep(timeout)),
-            verdict: verdict.clone(),
+            time,
+            verdict,
             permit,
             read: false,
-        };
-        (body, verdict)
+        }))
+    }
+}
+
+impl From<RequestBody> for Body {
+    fn from(body: RequestBody) -> Self {
+        match body.0 {
+            Some(limited) => Self::new(RequestBody(Some(limited))),
+            None => Self::empty(),
+        }
+    }
+}
+
+impl Limited {
+    /// Waits for more, unless that takes too long.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.time {
+            Time::OfConnection if self.permit.body_is_overdue() => {}
+            Time::OfConnection => {
+                self.permit.body_waits();
+                return Poll::Pending;
+            }
+            Time::OfStream { timeout, deadline } => {
+                let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(*timeout)));
+                ready!(deadline.as_mut().poll(cx));
+            }
+        }
+        self.fail(Fault::TooSlow)
     }
 
     fn fail(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -123,35 +172,45 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            ready!(self.deadline.as_mut().poll(cx));
-            return self.fail(Fault::TooSlow);
+        let Some(body) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(frame) = Pin::new(&mut body.incoming).poll_frame(cx) else {
+            return body.wait(cx);
         };
         let Some(frame) = frame else {
-            self.read = true;
+            body.read = true;
             return Poll::Ready(None);
         };
         let frame = frame?;
         let len = frame.data_ref().map_or(0, |data| data.len() as u64);
-        let Some(remaining) = self.remaining.checked_sub(len) else {
-            return self.fail(Fault::TooLarge);
+        let Some(remaining) = body.remaining.checked_sub(len) else {
+            return body.fail(Fault::TooLarge);
         };
-        self.remaining = remaining;
-        self.read = self.incoming.is_end_stream();
+        body.remaining = remaining;
+        body.read = body.incoming.is_end_stream();
         Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.0
+            .as_ref()
+            .is_none_or(|body| body.incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.0 {
+            Some(body) => body.incoming.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 
-impl Drop for RequestBody {
+impl Drop for Limited {
     fn drop(&mut self) {
+        if matches!(self.time, Time::OfConnection) {
+            self.permit.body_ends();
+        }
         if !self.read {
             self.permit.leaves_unread();
         }
@@ -161,12 +220,18 @@ impl Drop for RequestBody {
 /// The body of a response. The request is in progress until it is dropped.
 pub(super) struct ResponseBody {
     body: Body,
+    /// It has nothing to send at the moment.
+    waits: bool,
     _busy: Busy,
 }
 
 impl ResponseBody {
     pub(super) fn new(body: Body, busy: Busy) -> Self {
-        Self { body, _busy: busy }
+        Self {
+            body,
+            waits: false,
+            _busy: busy,
+        }
     }
 }
 
@@ -178,7 +243,15 @@ impl HttpBody for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_pending() != self.waits {
+            self.waits = frame.is_pending();
+            match self.waits {
+                true => response_waits(),
+                false => response_begins(),
+            }
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,41 +1,30 @@
 //! Serves one connection.
 
 use std::{
-    convert::Infallible,
     future::poll_fn,
     io,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
-use axum::{Router, body::Body};
-use futures_util::{TryFutureExt, future::Either};
-use http::{Request, Response};
-use hyper::{
-    body::{Body as _, Incoming},
-    server::conn::{http1, http2},
-    service::{Service, service_fn},
-};
+use hyper::server::conn::{http1, http2};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulConnection,
 };
-use tokio::{
-    io::AsyncWriteExt,
-    time::{Instant, sleep_until, timeout},
-};
-use tower_service::Service as _;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use super::{
     activity::{CLOSING, Order, Overdue, Timeouts},
-    body::{Fault, MAX_BODY, RequestBody, ResponseBody},
+    driver::until_due,
     io::Io,
     limit::Permit,
-    listener::{Accepted, Peer},
+    listener::Accepted,
+    requests::{HttpService, Respond, service},
     stream::Stream,
-    streams::{Streams, response_begins},
+    streams::Streams,
 };
 
 /// The maximum size of a request head in bytes, more than proxies allow. It bounds the memory of a
@@ -56,6 +45,9 @@ const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// How long an idle HTTP/1 connection keeps its buffers, which take most of its memory.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a connection that got its permit during shutdown may take to begin a request, which most have sent already.
+const LAST_CHANCE: Duration = Duration::from_secs(1);
+
 /// How often an HTTP/2 client has to prove that it is reachable.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
@@ -64,15 +56,15 @@ const SLOW_HEAD: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// How to serve the connections to a listener.
-pub(super) struct Protocol {
-    router: Router,
+pub(super) struct Protocol<R> {
+    responder: R,
     timeouts: Timeouts,
     http1: http1::Builder,
     http2: http2::Builder<Streams>,
 }
 
-impl Protocol {
-    pub(super) fn new(router: Router, timeouts: Timeouts) -> Self {
+impl<R: Respond> Protocol<R> {
+    pub(super) fn new(responder: R, timeouts: Timeouts) -> Self {
         let mut http1 = http1::Builder::new();
         // The driver has one timer for everything, which costs less than one for each head.
         http1
@@ -92,7 +84,7 @@ impl Protocol {
             .max_send_buf_size(MAX_SEND_BUFFER)
             .keep_alive_interval(PING_INTERVAL);
         Self {
-            router,
+            responder,
             timeouts,
             http1,
             http2,
@@ -102,19 +94,20 @@ impl Protocol {
     /// Serves a connection until it ends, exceeds a timeout, or has to be closed.
     pub(super) async fn serve(self: Arc<Self>, accepted: Accepted, permit: Permit) {
         let peer = accepted.peer;
-        let Some((stream, version)) = self.secure(accepted, &permit).await else {
+        let beginning = self.beginning(&permit);
+        let Some((stream, version)) = beginning.secure(accepted, &permit).await else {
             return;
         };
         let mut io = Io::new(stream, permit.clone());
         let is_http2 = match version {
             Some(version) => version == Version::Http2,
-            None => match self.begins_http2(&mut io, &permit).await {
+            None => match beginning.begins_http2(&mut io, &permit).await {
                 Some(is_http2) => is_http2,
                 None => return,
             },
         };
         let service = service(
-            self.router.clone(),
+            self.responder.clone(),
             peer,
             permit.clone(),
             self.timeouts.body,
@@ -126,46 +119,18 @@ impl Protocol {
         }
     }
 
-    /// Performs the TLS handshake, if the listener has a certificate. Returns the version that was negotiated.
-    async fn secure(
-        &self,
-        accepted: Accepted,
-        permit: &Permit,
-    ) -> Option<(Stream, Option<Version>)> {
-        let Accepted { stream, tls, .. } = accepted;
-        let Some(tls) = tls else {
-            return Some((stream, None));
+    fn beginning(&self, permit: &Permit) -> Beginning {
+        let is_late = permit.order() == Order::Finish;
+        let idle = match is_late {
+            true => LAST_CHANCE.min(self.timeouts.idle),
+            false => self.timeouts.idle,
         };
-        // Boxed, so that other connections do not take its memory.
-        let handshake = timeout(self.timeouts.handshake, tls.accept(stream));
-        let mut handshake = Box::pin(handshake);
-        let secured = until_due(permit, &self.timeouts, |cx| match permit.order() {
-            Order::Proceed => handshake.as_mut().poll(cx).map(Some),
-            Order::Finish | Order::Close => Poll::Ready(None),
-        });
-        // A failure is caused by the client, and rustls told it why.
-        let stream = secured.await.ok()??.ok()?.ok()?;
-        let version = match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => Some(Version::Http2),
-            Some(_) => Some(Version::Http1),
-            None => None,
-        };
-        Some((Stream::Tls(Box::new(stream)), version))
-    }
-
-    /// Waits for the first bytes, and returns whether they are the preface of HTTP/2.
-    async fn begins_http2(&self, io: &mut Io<Stream>, permit: &Permit) -> Option<bool> {
-        let preface = until_due(permit, &self.timeouts, |cx| match permit.order() {
-            Order::Proceed => io.poll_preface(cx).map(Some),
-            Order::Finish | Order::Close => Poll::Ready(None),
-        });
-        match preface.await {
-            Ok(preface) => preface?.ok(),
-            Err(Some(Overdue::Head)) => {
-                refuse_slow_head(io, permit).await;
-                None
-            }
-            Err(_) => None,
+        Beginning {
+            timeouts: Timeouts {
+                idle,
+                ..self.timeouts
+            },
+            is_late,
         }
     }
 
@@ -180,8 +145,13 @@ impl Protocol {
             ..self.timeouts
         };
         loop {
-            let mut connection = self.http1.serve_connection(TokioIo::new(io), service);
-            let driven = drive(Pin::new(&mut connection), permit, &until_rest).await;
+            // Otherwise, the next request is the last one.
+            let keeps_alive = permit.order() == Order::Proceed;
+            let mut http1 = self.http1.clone();
+            http1.keep_alive(keeps_alive);
+            let mut connection = http1.serve_connection(TokioIo::new(io), service);
+            let driven = drive(Pin::new(&mut connection), permit, &until_rest, !keeps_alive);
+            let driven = driven.await;
             match driven {
                 Err(Some(Overdue::Idle)) => {}
                 Err(Some(Overdue::Head)) => {
@@ -199,9 +169,12 @@ impl Protocol {
             service = rested.service;
             io = rested.io.into_inner();
             io.unread(&rested.read_buf);
-            let first = until_due(permit, &self.timeouts, |cx| match permit.order() {
-                Order::Proceed => io.poll_first(cx).map(|first| first.ok()),
-                Order::Finish | Order::Close => Poll::Ready(None),
+            let first = until_due(permit, &self.timeouts, |cx| {
+                match (io.poll_first(cx), permit.order()) {
+                    (Poll::Ready(first), _) => Poll::Ready(first.ok()),
+                    (Poll::Pending, Order::Proceed) => Poll::Pending,
+                    (Poll::Pending, _) => Poll::Ready(None),
+                }
             });
             let Ok(Some(())) = first.await else {
                 return close(&mut io, permit).await;
@@ -213,13 +186,75 @@ impl Protocol {
         permit.is_multiplexed();
         let connection = self.http2.serve_connection(TokioIo::new(io), service);
         let mut connection = pin!(connection);
-        let driven = drive(connection.as_mut(), permit, &self.timeouts).await;
+        let driven = drive(connection.as_mut(), permit, &self.timeouts, false).await;
         if let Err(Some(Overdue::Idle)) = driven {
             // Says goodbye, so that the client does not take it for a failure. A request that it sends meanwhile
             // is still served.
             permit.closes();
             connection.as_mut().graceful_shutdown();
-            let _ = drive(connection, permit, &self.timeouts).await;
+            let _ = drive(connection, permit, &self.timeouts, true).await;
+        }
+    }
+}
+
+/// The part of a connection before its first request.
+struct Beginning {
+    timeouts: Timeouts,
+    /// The connection waited for its permit until the shutdown had begun.
+    is_late: bool,
+}
+
+impl Beginning {
+    /// Whether a request may still begin. The server may be shutting down.
+    fn may_begin(&self, permit: &Permit) -> bool {
+        self.is_late || permit.order() == Order::Proceed
+    }
+
+    /// Performs the TLS handshake, if the listener has a certificate. Returns the version that was negotiated.
+    async fn secure(
+        &self,
+        accepted: Accepted,
+        permit: &Permit,
+    ) -> Option<(Stream, Option<Version>)> {
+        let Accepted { stream, tls, .. } = accepted;
+        let Some(tls) = tls else {
+            return Some((stream, None));
+        };
+        // Boxed, so that other connections do not take its memory.
+        let handshake = timeout(self.timeouts.handshake, tls.accept(stream));
+        let mut handshake = Box::pin(handshake);
+        let secured = until_due(permit, &self.timeouts, |cx| match self.may_begin(permit) {
+            true => handshake.as_mut().poll(cx).map(Some),
+            false => Poll::Ready(None),
+        });
+        // A failure is caused by the client, and rustls told it why.
+        let stream = secured.await.ok()??.ok()?.ok()?;
+        let version = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Some(Version::Http2),
+            Some(_) => Some(Version::Http1),
+            None => None,
+        };
+        Some((Stream::Tls(Box::new(stream)), version))
+    }
+
+    /// Waits for the first bytes, and returns whether they are the preface of HTTP/2. During shutdown, only what has
+    /// arrived counts.
+    async fn begins_http2(&self, io: &mut Io<Stream>, permit: &Permit) -> Option<bool> {
+        let preface = until_due(permit, &self.timeouts, |cx| {
+            let preface = io.poll_preface(cx);
+            match (preface, self.may_begin(permit) || permit.head_begins()) {
+                (Poll::Ready(preface), _) => Poll::Ready(preface.ok()),
+                (Poll::Pending, true) => Poll::Pending,
+                (Poll::Pending, false) => Poll::Ready(None),
+            }
+        });
+        match preface.await {
+            Ok(preface) => preface,
+            Err(Some(Overdue::Head)) => {
+                refuse_slow_head(io, permit).await;
+                None
+            }
+            Err(_) => None,
         }
     }
 }
@@ -262,167 +297,73 @@ async fn until_closed(permit: &Permit, end: impl Future<Output = io::Result<()>>
     .await;
 }
 
-/// Drives a connection to its end.
+/// Drives a connection to its end. It may be finishing already.
 async fn drive<C: GracefulConnection>(
     mut connection: Pin<&mut C>,
     permit: &Permit,
     timeouts: &Timeouts,
+    mut finishing: bool,
 ) -> Result<(), Option<Overdue>> {
-    let mut finishing = false;
     until_due(permit, timeouts, |cx| {
-        if permit.order() == Order::Finish && !finishing {
-            finishing = true;
-            connection.as_mut().graceful_shutdown();
-        }
         // Errors are caused by the client.
+        let driven = connection.as_mut().poll(cx).map(drop);
+        if driven.is_ready() || finishing || permit.order() != Order::Finish {
+            return driven;
+        }
+        // After it has read what has arrived: one that has read nothing would be closed.
+        finishing = true;
+        connection.as_mut().graceful_shutdown();
         connection.as_mut().poll(cx).map(drop)
     })
     .await
 }
 
-/// Polls until it is ready, a timeout is exceeded, or the connection has to be closed, which is `None`.
-///
-/// One timer is enough for all timeouts, and it is seldom set: only when a deadline comes sooner than the one
-/// it is set to, and when that has passed.
-async fn until_due<T>(
-    permit: &Permit,
-    timeouts: &Timeouts,
-    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-) -> Result<T, Option<Overdue>> {
-    let mut timer = pin!(sleep_until(Instant::now() + timeouts.idle));
-    poll_fn(|cx| {
-        permit.driven_by(cx.waker());
-        if permit.order() == Order::Close {
-            return Poll::Ready(Err(None));
-        }
-        if let Poll::Ready(done) = poll(cx) {
-            return Poll::Ready(Ok(done));
-        }
-        while let Some((at, overdue)) = permit.deadline(timeouts) {
-            if at < timer.deadline() {
-                timer.as_mut().reset(at);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                break;
-            }
-            if Instant::now() >= at {
-                return Poll::Ready(Err(Some(overdue)));
-            }
-            timer.as_mut().reset(at);
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// A service for hyper.
-trait HttpService:
-    Service<
-        Request<Incoming>,
-        Response = Response<ResponseBody>,
-        Error = Infallible,
-        Future: Send + 'static,
-    > + Unpin
-{
-}
-
-impl<S> HttpService for S where
-    S: Service<
-            Request<Incoming>,
-            Response = Response<ResponseBody>,
-            Error = Infallible,
-            Future: Send + 'static,
-        > + Unpin
-{
-}
-
-/// Wraps the router for one connection: counts requests in progress, adds the peer to their extensions, and
-/// limits their bodies.
-fn service(router: Router, peer: Peer, permit: Permit, body_timeout: Duration) -> impl HttpService {
-    service_fn(move |mut request: Request<Incoming>| {
-        let busy = permit.busy();
-        request.extensions_mut().insert(peer);
-        let mut router = router.clone();
-        // Most requests have no body. Their future stays small, because each connection has room for one.
-        let response = match request.body().is_end_stream() {
-            true => Either::Left(router.call(request.map(|_| Body::empty()))),
-            false => {
-                let response = respond_to_body(router, permit.clone(), body_timeout, request);
-                Either::Right(Box::pin(response))
-            }
-        };
-        response.map_ok(|response| {
-            response_begins();
-            response.map(|body| ResponseBody::new(body, busy))
-        })
-    })
-}
-
-/// Responds to a request with a body.
-async fn respond_to_body(
-    mut router: Router,
-    permit: Permit,
-    body_timeout: Duration,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    let version = request.version();
-    if request.body().size_hint().lower() > MAX_BODY {
-        permit.leaves_unread();
-        return Ok(Fault::TooLarge.response(version));
-    }
-    let (head, incoming) = request.into_parts();
-    let (body, verdict) = RequestBody::new(incoming, body_timeout, permit);
-    let request = Request::from_parts(head, Body::new(body));
-    let response = router.call(request).await?;
-    Ok(match verdict.get() {
-        // What the endpoint makes of a body that ends early is less useful.
-        Some(fault) => fault.response(version),
-        None => response,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::routing::get;
+    use axum::{
+        Router,
+        routing::{get, post},
+    };
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::UnixStream,
         spawn,
-        task::JoinHandle,
-        time::advance,
+        task::{JoinHandle, yield_now},
+        time::{Instant, advance, sleep},
     };
 
     use super::*;
-    use crate::serve::network::ConnectionLimit;
+    use crate::serve::network::{ConnectionLimit, Peer};
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
     const REQUEST_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
     /// More than a socket buffers.
     const LARGE: usize = 8 << 20;
-    const TIMEOUTS: Timeouts = Timeouts {
-        handshake: Duration::from_secs(10),
-        idle: Duration::from_secs(75),
-        head: Duration::from_secs(10),
-        body: Duration::from_secs(30),
-        write: Duration::from_secs(30),
-    };
+    const TIMEOUTS: Timeouts = Timeouts::DEFAULT;
 
     /// Starts to serve a connection.
     async fn connect() -> (UnixStream, ConnectionLimit, JoinHandle<()>) {
         let (client, server) = UnixStream::pair().unwrap();
+        let limit = ConnectionLimit::new(1);
+        let served = serve(server, &limit);
+        (client, limit, served)
+    }
+
+    /// Serves a connection when it has a permit.
+    fn serve(server: UnixStream, limit: &ConnectionLimit) -> JoinHandle<()> {
         let large = "x".repeat(LARGE) + "hello";
         let router = Router::new()
             .route("/", get(async || "hello"))
+            .route("/echo", post(async |body: String| body))
             .route("/large", get(async move || large));
         let protocol = Arc::new(Protocol::new(router, TIMEOUTS));
-        let limit = ConnectionLimit::new(1);
         let accepted = Accepted {
             stream: Stream::Unix(server),
             peer: Peer::Unix,
             tls: None,
         };
-        let served = spawn(protocol.serve(accepted, limit.acquire().await));
-        (client, limit, served)
+        let limit = limit.clone();
+        spawn(async move { protocol.serve(accepted, limit.acquire().await).await })
     }
 
     async fn response(client: &mut UnixStream) -> String {
@@ -504,6 +445,59 @@ mod tests {
         assert_eq!(rest(client).await, "");
         served.await.unwrap();
         limit.emptied().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_arrived_before_shutdown_is_answered() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let limit = ConnectionLimit::new(1);
+        let other = limit.acquire().await;
+        let waiting = serve(server, &limit);
+        client.write_all(REQUEST).await.unwrap();
+        yield_now().await;
+        limit.order_all(Order::Finish);
+        drop(other);
+        let answer = rest(client).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        waiting.await.unwrap();
+        limit.emptied().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_is_closed_at_shutdown() {
+        let (client, limit, served) = connect().await;
+        yield_now().await;
+        limit.order_all(Order::Finish);
+        let began = Instant::now();
+        assert_eq!(rest(client).await, "");
+        served.await.unwrap();
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_is_refused_after_its_timeout() {
+        let (mut client, _limit, served) = connect().await;
+        let head = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n";
+        client.write_all(head).await.unwrap();
+        let began = Instant::now();
+        sleep(TIMEOUTS.body / 2).await;
+        client.write_all(b"1").await.unwrap();
+        assert!(rest(client).await.starts_with("HTTP/1.1 408 "));
+        assert_eq!(began.elapsed().as_secs(), TIMEOUTS.body.as_secs());
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_body_has_the_whole_time() {
+        let (mut client, _limit, _served) = connect().await;
+        let head = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n";
+        for _ in 0..3 {
+            client.write_all(&[&head[..], b"h"].concat()).await.unwrap();
+            sleep(TIMEOUTS.body - Duration::from_secs(1)).await;
+            client.write_all(b"ello").await.unwrap();
+            assert!(response(&mut client).await.starts_with("HTTP/1.1 200 "));
+        }
     }
 
     #[tokio::test(start_paused = true)]

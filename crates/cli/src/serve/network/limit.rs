@@ -4,7 +4,10 @@
 use std::{
     collections::HashMap,
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use tokio::{sync::Notify, time::Instant};
@@ -19,9 +22,11 @@ struct Shared {
     limit: usize,
     started: Instant,
     open: Mutex<Open>,
+    /// How many accepted connections wait for a permit.
+    waiting: AtomicUsize,
     /// A connection was closed or has become idle.
     changed: Notify,
-    /// The last connection was closed.
+    /// The last connection was closed, or the last one that waited got its permit or gave up.
     emptied: Notify,
 }
 
@@ -45,6 +50,9 @@ struct Held {
 /// Marks a request as in progress until dropped.
 pub(super) struct Busy(Permit);
 
+/// Counts a connection that waits for a permit, until dropped.
+struct Waiting<'l>(&'l Shared);
+
 impl ConnectionLimit {
     pub(in crate::serve) fn new(limit: usize) -> Self {
         Self(Arc::new(Shared {
@@ -55,6 +63,7 @@ impl ConnectionLimit {
                 connections: HashMap::new(),
                 order: Order::Proceed,
             }),
+            waiting: AtomicUsize::new(0),
             changed: Notify::new(),
             emptied: Notify::new(),
         }))
@@ -67,6 +76,10 @@ impl ConnectionLimit {
 
     /// Returns a permit. At the limit, closes an idle connection, or waits until one is idle.
     pub(super) async fn acquire(&self) -> Permit {
+        if let Some(permit) = self.try_acquire() {
+            return permit;
+        }
+        let _waiting = Waiting::begin(&self.0);
         let mut waited = false;
         loop {
             let changed = self.0.changed.notified();
@@ -124,11 +137,12 @@ impl ConnectionLimit {
         }
     }
 
-    /// Waits until no connection is open.
+    /// Waits until no connection is open or waits for a permit.
     pub(super) async fn emptied(&self) {
         loop {
             let emptied = self.0.emptied.notified();
-            if self.open().connections.is_empty() {
+            // In this order, because one that waits is open before it is no longer counted here.
+            if self.0.waiting.load(SeqCst) == 0 && self.open().connections.is_empty() {
                 return;
             }
             emptied.await;
@@ -177,7 +191,24 @@ impl Drop for Busy {
             limit, activity, ..
         } = &*self.0.0;
         activity.request_ends();
-        limit.0.changed.notify_one();
+        // Most often nobody waits, and then this costs nothing.
+        if limit.0.waiting.load(SeqCst) > 0 {
+            limit.0.changed.notify_one();
+        }
+    }
+}
+
+impl<'l> Waiting<'l> {
+    fn begin(limit: &'l Shared) -> Self {
+        limit.waiting.fetch_add(1, SeqCst);
+        Self(limit)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, SeqCst);
+        self.0.emptied.notify_waiters();
     }
 }
 
@@ -256,5 +287,23 @@ mod tests {
         assert_eq!([earlier.order(), later.order()], [Order::Finish; 2]);
         let ((), ()) = tokio::join!(limit.emptied(), async { drop((earlier, later)) });
         limit.emptied().await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_for_a_permit_is_waited_for() {
+        let limit = ConnectionLimit::new(1);
+        let first = limit.acquire().await;
+        let mut second = Box::pin(limit.acquire());
+        assert!(futures_util::poll!(&mut second).is_pending());
+        limit.order_all(Order::Finish);
+        let mut emptied = Box::pin(limit.emptied());
+        assert!(futures_util::poll!(&mut emptied).is_pending());
+        drop(first);
+        assert!(futures_util::poll!(&mut emptied).is_pending());
+        let second = second.await;
+        assert_eq!(second.order(), Order::Finish);
+        assert!(futures_util::poll!(&mut emptied).is_pending());
+        drop(second);
+        emptied.await;
     }
 }

@@ -51,7 +51,8 @@ pub(in crate::serve) struct NetworkOptions {
     /// Close connections whose request head is not complete this long after its first byte
     #[arg(long, value_parser = time::duration_above_zero, default_value = "10s", value_name = "DURATION")]
     head_timeout: Duration,
-    /// Respond with 408 to requests whose body is not complete this long after their head
+    /// Respond with 408 to requests whose body is not complete this long after the
+    /// server begins to wait for it
     #[arg(long, value_parser = time::duration_above_zero, default_value = "30s", value_name = "DURATION")]
     body_timeout: Duration,
     /// Close connections whose client accepts no part of a response for this long

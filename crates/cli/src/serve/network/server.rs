@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use axum::Router;
 use futures_util::future::join_all;
 use tokio::{
     select,
@@ -17,8 +16,8 @@ use super::{
     ConnectionLimit, Listener, NetworkOptions, Phase, Signals,
     activity::{CLOSING, Order, Timeouts},
     connection::Protocol,
-    limit::Permit,
     listener::Accepted,
+    requests::Respond,
 };
 use crate::{note::note, serve::systemd};
 
@@ -59,30 +58,36 @@ impl Server {
     pub(in crate::serve) fn serve(
         &mut self,
         listener: Listener,
-        router: Router,
+        responder: impl Respond,
         limit: &ConnectionLimit,
     ) {
         self.limits.push(limit.clone());
-        self.start(listener, router, limit, Phase::Finishing);
+        self.start(listener, responder, limit, Phase::Finishing);
     }
 
     /// Starts to serve operators, until all clients were served. The limit must not be one of clients.
     pub(in crate::serve) fn serve_operators(
         &mut self,
         listener: Listener,
-        router: Router,
+        responder: impl Respond,
         limit: &ConnectionLimit,
     ) {
-        self.start(listener, router, limit, Phase::Stopped);
+        self.start(listener, responder, limit, Phase::Stopped);
     }
 
-    fn start(&self, listener: Listener, router: Router, limit: &ConnectionLimit, until: Phase) {
+    fn start(
+        &self,
+        listener: Listener,
+        responder: impl Respond,
+        limit: &ConnectionLimit,
+        until: Phase,
+    ) {
         let acceptor = Acceptor {
             listener,
             limit: limit.clone(),
             reported: None,
         };
-        let protocol = Arc::new(Protocol::new(router, self.timeouts));
+        let protocol = Arc::new(Protocol::new(responder, self.timeouts));
         tokio::spawn(accept(acceptor, protocol, self.phase(), until));
     }
 
@@ -126,16 +131,19 @@ impl Server {
 /// Accepts and serves connections until a phase.
 async fn accept(
     mut acceptor: Acceptor,
-    protocol: Arc<Protocol>,
+    protocol: Arc<Protocol<impl Respond>>,
     mut phase: watch::Receiver<Phase>,
     until: Phase,
 ) {
     loop {
-        let (accepted, permit) = select! {
-            accepted = acceptor.next() => accepted,
+        let accepted = select! {
+            biased;
             // It fails if the server is gone.
             _ = phase.wait_for(|phase| *phase >= until) => break,
+            accepted = acceptor.next() => accepted,
         };
+        // Also during shutdown, so that a request that was sent on it is answered.
+        let permit = acceptor.limit.acquire().await;
         tokio::spawn(Arc::clone(&protocol).serve(accepted, permit));
     }
 }
@@ -148,11 +156,11 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts the next connection, and waits for a permit for it.
-    async fn next(&mut self) -> (Accepted, Permit) {
+    /// Accepts the next connection.
+    async fn next(&mut self) -> Accepted {
         loop {
             match self.listener.accept().await {
-                Ok(accepted) => return (accepted, self.limit.acquire().await),
+                Ok(accepted) => return accepted,
                 // The client is gone.
                 Err(error) if is_client_error(&error) => {}
                 // Out of file descriptors or memory: an immediate retry would fail too.

@@ -1,25 +1,38 @@
 //! The streams of HTTP/2 connections, each a task of its own.
 
-use std::{cell::Cell, future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use hyper::rt::Executor;
 use tokio::{
     task_local,
-    time::{Instant, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 task_local! {
-    /// Whether the response of the stream has begun.
+    /// Whether there is a part of a response that the client has to accept.
     static RESPONDING: Cell<bool>;
 }
 
-/// Marks that the response of this task's stream has begun. Does nothing for HTTP/1.
+/// Marks that this task's stream has a part of the response to send. Does nothing for HTTP/1.
 pub(super) fn response_begins() {
     let _ = RESPONDING.try_with(|responding| responding.set(true));
 }
 
+/// Marks that the next part of the response does not exist yet, so that the client has nothing to accept. Does nothing
+/// for HTTP/1.
+pub(super) fn response_waits() {
+    let _ = RESPONDING.try_with(|responding| responding.set(false));
+}
+
 /// Runs streams, and resets those whose client accepts no part of the response for the timeout. HTTP/2 has flow
-/// control for each stream, so a client can stop reading one while the connection is in use.
+/// control for each stream, so a client can stop reading one while the connection is in use. The time in which there
+/// is nothing to send does not count.
 #[derive(Clone)]
 pub(super) struct Streams {
     pub(super) write_timeout: Duration,
@@ -35,21 +48,24 @@ where
     }
 }
 
-/// Runs a stream until it ends, or until nothing wakes it for the timeout while it responds.
+/// Runs a stream until it ends, or until nothing wakes it for the timeout while it has something to send.
 async fn until_stalled(stream: impl Future, timeout: Duration) {
     let mut stream = pin!(stream);
-    let mut timer = None;
+    // A small response is sent before it is needed.
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    let mut timer_runs = false;
     poll_fn(|cx| {
-        if let Some(timer) = &mut timer
-            && Future::poll(std::pin::Pin::as_mut(timer), cx).is_ready()
+        if timer_runs
+            && let Some(timer) = &mut timer
+            && timer.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(());
         }
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        if RESPONDING.with(Cell::get) {
-            // A small response is sent before this is needed.
+        timer_runs = RESPONDING.with(Cell::get);
+        if timer_runs {
             let timer = timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
             timer.as_mut().reset(Instant::now() + timeout);
             return timer.as_mut().poll(cx);
@@ -66,8 +82,9 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::serve::network::activity::Timeouts;
 
-    const TIMEOUT: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Timeouts::DEFAULT.write;
 
     async fn ends_within(limit: Duration, stream: impl Future) -> bool {
         let stream = until_stalled(stream, TIMEOUT);
@@ -94,6 +111,32 @@ mod tests {
             pending::<()>().await;
         };
         assert!(!ends_within(TIMEOUT * 5, slow).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_may_be_produced_slowly() {
+        let slow = async {
+            response_begins();
+            response_waits();
+            sleep(TIMEOUT * 10).await;
+            response_begins();
+            sleep(TIMEOUT / 2).await;
+            response_waits();
+            pending::<()>().await;
+        };
+        assert!(!ends_within(TIMEOUT * 20, slow).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_produced_slowly_has_to_be_accepted() {
+        let stalled = async {
+            response_begins();
+            response_waits();
+            sleep(TIMEOUT * 10).await;
+            response_begins();
+            pending::<()>().await;
+        };
+        assert!(ends_within(TIMEOUT * 12, stalled).await);
     }
 
     #[tokio::test(start_paused = true)]

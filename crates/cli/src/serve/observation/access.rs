@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request};
 use http::{HeaderMap, Method};
+use tower_api_tokens::RequestHead;
 use tracing::{Span, field::Empty};
 
-use super::{Endpoint, Seen};
+use super::{Endpoint, Route, Seen};
 use crate::serve::{
     client_address::{Client, ClientAddresses},
     log::ACCESS,
@@ -26,7 +26,7 @@ pub(super) struct Access {
     span: Span,
     endpoint: Endpoint,
     method: Method,
-    route: Option<MatchedPath>,
+    route: Option<Route>,
     client: Client,
     request_id: Option<String>,
     trace_id: Option<String>,
@@ -35,10 +35,11 @@ pub(super) struct Access {
 impl Access {
     pub(super) fn begin(
         endpoint: Endpoint,
+        route: Option<Route>,
         addresses: &ClientAddresses,
-        request: &Request,
+        request: RequestHead<'_>,
     ) -> Self {
-        let client = addresses.client(request.into());
+        let client = addresses.client(request);
         let headers = request.headers();
         // A client could make up both.
         let of_proxy = |read: fn(&HeaderMap) -> Option<String>| {
@@ -49,7 +50,7 @@ impl Access {
             span: tracing::info_span!(target: ACCESS, "request", app.id = Empty, token.id = Empty),
             endpoint,
             method: request.method().clone(),
-            route: request.extensions().get().cloned(),
+            route,
             request_id: of_proxy(request_id),
             trace_id: of_proxy(trace_id),
             client,
@@ -61,9 +62,9 @@ impl Access {
     }
 
     pub(super) fn end(&self, response: Option<&Seen>, took: Duration) {
-        let nested = response.and_then(|seen| Some(&seen.route.as_ref()?.0));
+        let nested = response.and_then(|seen| seen.route.as_ref());
         let route = nested.or(self.route.as_ref());
-        let route = route.map_or(self.endpoint.name(), MatchedPath::as_str);
+        let route = route.map_or(self.endpoint.name(), Route::as_str);
         let method = self.method.as_str();
         let client = match self.client.address {
             Some(address) => address.to_string(),

@@ -12,6 +12,7 @@ use axum::{
 };
 use http::StatusCode;
 use tokio::time::Instant;
+use tower_api_tokens::RequestHead;
 use tracing::Instrument;
 
 use super::client_address::ClientAddresses;
@@ -30,12 +31,36 @@ pub(super) struct Observation {
 
 impl Observation {
     /// Observes the requests to a router.
-    pub(super) fn of(self, router: Router) -> Router {
-        match self.log.is_some() || self.requests.is_some() {
-            true => router.layer(from_fn_with_state(self, observe)),
+    pub(super) fn of(&self, router: Router) -> Router {
+        match self.is_off() {
             // Then requests pay nothing for it.
-            false => router,
+            true => router,
+            false => router.layer(from_fn_with_state(self.clone(), observe)),
         }
+    }
+
+    fn is_off(&self) -> bool {
+        self.log.is_none() && self.requests.is_none()
+    }
+
+    /// Begins to observe a request, if requests are observed. The route is known for a request that needs no router.
+    pub(super) fn begin(&self, request: RequestHead<'_>, route: Option<Route>) -> Option<Observed> {
+        if self.is_off() {
+            return None;
+        }
+        let begun = Instant::now();
+        let endpoint = Endpoint::of(request.uri().path());
+        let access = self
+            .log
+            .as_ref()
+            .map(|addresses| Access::begin(endpoint, route, addresses, request));
+        Some(Observed {
+            requests: self.requests.clone(),
+            endpoint,
+            access,
+            begun,
+            response: None,
+        })
     }
 }
 
@@ -45,49 +70,57 @@ pub(super) fn with_routes(router: Router) -> Router {
         async |route: Option<MatchedPath>, request: Request, next: Next| {
             let mut response = next.run(request).await;
             if let Some(route) = route {
-                response.extensions_mut().insert(Route(route));
+                response.extensions_mut().insert(Route::Matched(route));
             }
             response
         },
     ))
 }
 
-/// The route within a nested router, in the extensions of a response.
+/// The route of a request. That within a nested router is in the extensions of the response.
 #[derive(Clone)]
-struct Route(MatchedPath);
-
-async fn observe(State(observation): State<Observation>, request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let endpoint = Endpoint::of(request.uri().path());
-    let access = observation
-        .log
-        .as_ref()
-        .map(|addresses| Access::begin(endpoint, addresses, &request));
-    let span = access.as_ref().map(Access::span);
-    // Dropped without a response if the client is gone.
-    let mut observed = Observed {
-        requests: observation.requests,
-        endpoint,
-        access,
-        begun,
-        response: None,
-    };
-    let response = next.run(request);
-    let response = match span {
-        Some(span) => response.instrument(span).await,
-        None => response.await,
-    };
-    observed.response = Some(Seen::of(&response));
-    response
+pub(super) enum Route {
+    Matched(MatchedPath),
+    Direct(&'static str),
 }
 
-/// A request that is being answered. When it is dropped, it is counted and logged.
-struct Observed {
+impl Route {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Matched(path) => path.as_str(),
+            Self::Direct(path) => path,
+        }
+    }
+}
+
+async fn observe(State(observation): State<Observation>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get().cloned().map(Route::Matched);
+    match observation.begin((&request).into(), route) {
+        Some(observed) => observed.until(next.run(request)).await,
+        None => next.run(request).await,
+    }
+}
+
+/// A request that is being answered. When it is dropped, it is counted and logged. That is without a response if the
+/// client is gone.
+pub(super) struct Observed {
     requests: Option<Requests>,
     endpoint: Endpoint,
     access: Option<Access>,
     begun: Instant,
     response: Option<Seen>,
+}
+
+impl Observed {
+    /// Observes the request until its response.
+    pub(super) async fn until(mut self, response: impl Future<Output = Response>) -> Response {
+        let response = match self.access.as_ref().map(Access::span) {
+            Some(span) => response.instrument(span).await,
+            None => response.await,
+        };
+        self.response = Some(Seen::of(&response));
+        response
+    }
 }
 
 /// What is logged of a response.

@@ -6,6 +6,7 @@ use metrics::{Gauge, Unit, describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{task::JoinHandle, time::interval};
 use tower_api_tokens::Authenticator;
+use tower_api_tokens_sqlx::AnyStore;
 
 use crate::{
     failure::Failure,
@@ -17,6 +18,8 @@ use crate::{
 
 const BUILD: &str = "api_tokens_build_info";
 const CONNECTIONS: &str = "api_tokens_http_connections";
+const STORE_CONNECTIONS: &str = "api_tokens_store_connections";
+const STORE_CONNECTIONS_MAX: &str = "api_tokens_store_connections_max";
 
 /// The upper bounds of latencies that are counted, in seconds. A cached token takes microseconds, and a
 /// lookup at most the time that a client waits.
@@ -35,6 +38,7 @@ pub(in crate::serve) struct Metrics {
     connections: Gauge,
     limit: ConnectionLimit,
     authenticator: Authenticator,
+    store: Option<AnyStore>,
 }
 
 impl Metrics {
@@ -42,6 +46,7 @@ impl Metrics {
     pub(in crate::serve) fn install(
         authenticator: &Authenticator,
         limit: &ConnectionLimit,
+        store: Option<&AnyStore>,
     ) -> Result<Self, Failure> {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Full(DURATION.to_owned()), &BUCKETS)
@@ -49,6 +54,16 @@ impl Metrics {
             .map_err(|error| Failure::failed("cannot collect metrics").because(error))?;
         describe_gauge!(BUILD, Unit::Count, "The version of the server, as a label.");
         describe_gauge!(CONNECTIONS, Unit::Count, "Open connections of clients.");
+        describe_gauge!(
+            STORE_CONNECTIONS,
+            Unit::Count,
+            "Open connections to the store, by pool and state."
+        );
+        describe_gauge!(
+            STORE_CONNECTIONS_MAX,
+            Unit::Count,
+            "Maximum number of connections to the store, by pool."
+        );
         gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1);
         Ok(Self {
             recorder,
@@ -56,6 +71,7 @@ impl Metrics {
             connections: gauge!(CONNECTIONS),
             limit: limit.clone(),
             authenticator: authenticator.clone(),
+            store: store.cloned(),
         })
     }
 
@@ -77,6 +93,12 @@ impl Metrics {
 
     pub(super) fn render(&self) -> String {
         self.connections.set(self.limit.open_connections() as f64);
+        for pool in self.store.iter().flat_map(AnyStore::pools) {
+            for (state, connections) in [("in_use", pool.in_use), ("idle", pool.idle)] {
+                gauge!(STORE_CONNECTIONS, "pool" => pool.name, "state" => state).set(connections);
+            }
+            gauge!(STORE_CONNECTIONS_MAX, "pool" => pool.name).set(pool.max);
+        }
         self.authenticator.publish_metrics();
         self.recorder.render()
     }

@@ -4,7 +4,7 @@ mod report;
 mod search;
 mod walk;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, pin::pin};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tower_api_tokens::{PageSize, TokenId};
@@ -183,9 +183,13 @@ async fn revoke(
 
 /// Names the tokens that were left out of a revocation, and returns their number.
 async fn still_live(ids: &[TokenId], context: &Context<'_>) -> Result<u64, Failure> {
-    let mut left = 0;
-    for id in ids {
+    let lookups = stream::iter(ids).map(|id| async move {
         let token = context.backend.token(*id).await?;
+        Ok::<_, Failure>((id, token))
+    });
+    let mut lookups = pin!(lookups.buffered(LOOKUPS));
+    let mut left = 0;
+    while let Some((id, token)) = lookups.try_next().await? {
         if report::is_live(&token) {
             note(&format!(
                 "Not revoked, because this command uses it: {id}. Replace it, and then run `api-tokens token revoke {id}`."
