@@ -32,6 +32,7 @@ mod proxy;
 mod races;
 mod releases;
 mod restore;
+mod retention;
 mod roles;
 mod round_trips;
 mod schema;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         pools::tests(),
         processes::tests(),
         races::tests(),
+        retention::tests(),
         roles::tests(),
         round_trips::tests(),
         schema::tests(),

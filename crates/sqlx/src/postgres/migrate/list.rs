@@ -70,7 +70,7 @@ pub(super) struct Index {
 pub(super) const FIRST_MANAGED: i64 = 4;
 
 /// All migrations, in order.
-pub(super) const MIGRATIONS: [Migration; 8] = [
+pub(super) const MIGRATIONS: [Migration; 9] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -303,6 +303,16 @@ pub(super) const MIGRATIONS: [Migration; 8] = [
                 like: "api_token_revoke_token",
             },
         ],
+        fill: None,
+        indexes: &[],
+    },
+    Migration {
+        version: 9,
+        name: "retention",
+        min_reader: 1,
+        min_writer: 5,
+        sql: include_str!("../../../migrations/postgres/0009_retention.sql"),
+        rights: &[],
         fill: None,
         indexes: &[],
     },
