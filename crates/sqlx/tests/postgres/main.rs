@@ -39,6 +39,7 @@ mod server;
 #[expect(dead_code, reason = "these tests need more than one service")]
 mod services;
 mod snapshots;
+mod streaming;
 mod support;
 mod transfer;
 mod upgrade;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         roles::tests(),
         schema::tests(),
         snapshots::tests(),
+        streaming::tests(),
         transfer::tests(),
         upgrade::tests(),
         versions::tests(),
