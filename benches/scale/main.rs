@@ -67,7 +67,7 @@ async fn measure(url: &str, tokens: u64) {
     load::sizes(platforms).await;
     find::run(platforms).await;
     list::run(platforms).await;
-    preload::run(platforms);
+    preload::run(platforms).await;
     purge::run(platforms).await;
     plans::run(&plans, &many).await;
     few.drop().await;

@@ -4,6 +4,7 @@
 //! requires the lock of its shard in `in_flight`, except when evicting to make room.
 
 use std::{
+    hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -36,6 +37,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Cache {
     pub(super) entries: papaya::HashMap<TokenDigest, Entry, DigestHasher>,
+    hasher: DigestHasher,
     pub(super) grants: Grants,
     negative: NegativeCache,
     pub(super) seen: SeenTokens,
@@ -91,8 +93,10 @@ impl Cache {
         labels: Labels,
     ) -> Self {
         let staleness = nanoseconds(max_staleness);
+        let hasher = DigestHasher::default();
         Self {
-            entries: papaya::HashMap::with_hasher(DigestHasher::default()),
+            entries: papaya::HashMap::with_hasher(hasher.clone()),
+            hasher,
             grants: Grants::new(labels),
             negative: NegativeCache::new(negative_capacity),
             seen: SeenTokens::new(capacity.max(MIN_TRACKED)),
@@ -105,6 +109,11 @@ impl Cache {
             staleness,
             orphans: Orphans::default(),
         }
+    }
+
+    /// Returns the hash by which the table finds a token.
+    pub(super) fn hash(&self, digest: &TokenDigest) -> u64 {
+        self.hasher.hash_one(digest)
     }
 
     pub(super) fn positions(&self) -> MutexGuard<'_, Positions> {

@@ -11,5 +11,6 @@ mod recheck;
 mod snapshots;
 mod staleness;
 mod stalls;
+mod streams;
 mod support;
 mod usage;

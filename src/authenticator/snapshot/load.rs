@@ -1,4 +1,7 @@
 //! Loads a snapshot into an empty cache.
+//!
+//! Most of the time would be spent on waiting for memory, because each token goes to a random place of the table. So many
+//! tokens are read first, and then inserted in the order of their places.
 
 use std::{
     sync::{
@@ -29,7 +32,20 @@ use crate::{
 };
 
 /// How many threads load a snapshot at most. More would wait for the file.
-const MAX_THREADS: usize = 8;
+const MAX_THREADS: usize = 4;
+
+/// How many bytes of tokens a thread reads before it inserts them, at most.
+const MAX_CHUNK: usize = 64 << 20;
+
+/// The sizes of the identifier of a token, and of the number of its grant.
+const ID_LEN: usize = 16;
+const GRANT_LEN: usize = 4;
+
+/// How long an expiry is.
+const EXPIRY_LEN: usize = 8;
+
+/// Into how many parts a chunk is divided. Each fits into the cache of a processor.
+const PARTS: usize = 256;
 
 /// A snapshot that belongs to this version and configuration. Its tokens are yet to be read.
 #[derive(Debug)]
@@ -85,12 +101,15 @@ impl Opened {
             return Err(Unusable::TooLarge);
         }
         cache.entries.pin().reserve(tokens);
+        let places = (tokens * 4 / 3).next_power_of_two().max(PARTS);
         let loading = Loading {
             shared,
             epoch,
             current: cache.positions().current_epoch(),
             grants: &tables.grants,
             monotonic: shared.clock.monotonic(),
+            places: places - 1,
+            part_bits: (places / PARTS).trailing_zeros(),
             checker,
             blocks: Mutex::new(blocks),
             has_failed: AtomicBool::new(false),
@@ -113,12 +132,33 @@ impl Opened {
     }
 }
 
+/// Tokens that were read.
+struct Chunk {
+    /// The tokens, by the first bits of their places in the table.
+    parts: Vec<Vec<u8>>,
+    /// The places of the tokens of a part, and where the bytes of each begin.
+    order: Vec<(usize, usize)>,
+}
+
+impl Chunk {
+    fn new() -> Self {
+        Self {
+            parts: vec![Vec::new(); PARTS],
+            order: Vec::new(),
+        }
+    }
+}
+
 struct Loading<'a> {
     shared: &'a Shared,
     epoch: u64,
     current: Arc<AtomicU64>,
     grants: &'a [Arc<Grant>],
     monotonic: Duration,
+    /// A mask of the bits of a hash that decide the place in the table.
+    places: usize,
+    /// How many of these bits differ within a part.
+    part_bits: u32,
     checker: Checker,
     blocks: Mutex<Blocks>,
     has_failed: AtomicBool,
@@ -142,18 +182,15 @@ impl Loading<'_> {
     }
 
     fn read_blocks(&self) -> Result<(), Unusable> {
-        let mut block = Block::default();
+        let mut chunk = Chunk::new();
         while !self.has_failed.load(Relaxed) {
-            let read = self.next(&mut block).and_then(|is_read| {
-                if is_read {
-                    let (tokens, bytes) = block.check(self.checker)?;
-                    self.insert(tokens, bytes)?;
-                }
-                Ok(is_read)
+            let read = self.fill(&mut chunk).and_then(|is_last| {
+                self.insert(&mut chunk)?;
+                Ok(is_last)
             });
             match read {
-                Ok(true) => {}
-                Ok(false) => break,
+                Ok(true) => break,
+                Ok(false) => {}
                 Err(error) => {
                     self.has_failed.store(true, Relaxed);
                     return Err(error);
@@ -163,17 +200,70 @@ impl Loading<'_> {
         Ok(())
     }
 
-    fn next(&self, block: &mut Block) -> Result<bool, Unusable> {
-        let blocks = self.blocks.lock();
-        blocks.unwrap_or_else(PoisonError::into_inner).read(block)
+    /// Reads blocks until the chunk is full. Returns whether there are no more.
+    fn fill(&self, chunk: &mut Chunk) -> Result<bool, Unusable> {
+        let (mut block, mut len) = (Block::default(), 0);
+        while len < MAX_CHUNK {
+            let is_read = {
+                let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+                blocks.read(&mut block)?
+            };
+            if !is_read {
+                return Ok(true);
+            }
+            let (tokens, bytes) = block.check(self.checker)?;
+            len += bytes.len();
+            let mut input = Input::new(bytes);
+            for _ in 0..tokens {
+                let (place, token) = self.skip(&mut input)?;
+                chunk.parts[place >> self.part_bits].extend_from_slice(token);
+            }
+            if !input.is_empty() {
+                return Err(Unusable::Damaged);
+            }
+        }
+        Ok(false)
     }
 
-    fn insert(&self, tokens: u32, bytes: &[u8]) -> Result<(), Unusable> {
+    /// Reads past a token. Returns its place in the table, and its bytes.
+    #[inline]
+    fn skip<'a>(&self, input: &mut Input<'a>) -> Result<(usize, &'a [u8]), Malformed> {
+        let mut ahead = *input;
+        let digest = TokenDigest::from_bytes(ahead.array()?);
+        ahead.bytes(ID_LEN + GRANT_LEN)?;
+        let head = ahead.u16()?;
+        let expiry = if head & EXPIRES == 0 { 0 } else { EXPIRY_LEN };
+        ahead.bytes(expiry + usize::from(head & !EXPIRES))?;
+        let token = input.bytes(input.len() - ahead.len())?;
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits matter")]
+        let place = self.shared.cache.hash(&digest) as usize & self.places;
+        Ok((place, token))
+    }
+
+    /// Inserts the tokens of a chunk, and empties it.
+    fn insert(&self, chunk: &mut Chunk) -> Result<(), Unusable> {
+        let Chunk { parts, order } = chunk;
+        for part in parts {
+            order.clear();
+            let mut input = Input::new(part);
+            while !input.is_empty() {
+                let at = part.len() - input.len();
+                let (place, _) = self.skip(&mut input)?;
+                order.push((place, at));
+            }
+            order.sort_unstable();
+            self.insert_part(part, order)?;
+            part.clear();
+        }
+        Ok(())
+    }
+
+    fn insert_part(&self, bytes: &[u8], order: &[(usize, usize)]) -> Result<(), Unusable> {
         let cache = &self.shared.cache;
         let entries = cache.entries.pin();
-        let mut input = Input::new(bytes);
-        for _ in 0..tokens {
-            let (digest, entry) = self.token(&mut input)?;
+        for (_, at) in order {
+            let token = bytes.get(*at..).ok_or(Malformed)?;
+            let (digest, entry) = self.token(&mut Input::new(token))?;
             let insert = || {
                 // The next follower clears the cache under the same lock.
                 if self.current.load(Acquire) != self.epoch {
@@ -187,10 +277,7 @@ impl Loading<'_> {
             };
             self.shared.in_flight.exclusively(&digest, insert)?;
         }
-        match input.is_empty() {
-            true => Ok(()),
-            false => Err(Unusable::Damaged),
-        }
+        Ok(())
     }
 
     #[inline]

@@ -7,11 +7,16 @@ use std::str;
 pub(super) struct Malformed;
 
 /// Bytes that are yet to be read.
+#[derive(Clone, Copy)]
 pub(super) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -43,6 +43,7 @@ mod server;
 #[expect(dead_code, reason = "these tests need more than one service")]
 mod services;
 mod snapshots;
+mod streaming;
 mod support;
 mod transfer;
 mod upgrade;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         round_trips::tests(),
         schema::tests(),
         snapshots::tests(),
+        streaming::tests(),
         transfer::tests(),
         upgrade::tests(),
         versions::tests(),
