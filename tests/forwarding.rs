@@ -171,6 +171,11 @@ impl AuditLog for Noting {
         self.note("events");
         Ok(Page::empty())
     }
+
+    async fn time_at(&self, _: usize) -> Result<Option<Timestamp>, StoreError> {
+        self.note("time_at");
+        Ok(None)
+    }
 }
 
 /// The arguments of a call.
@@ -228,6 +233,7 @@ where
     AuditLog::append(store, &with.event).await.unwrap();
     let query = AuditQuery::default();
     AuditLog::events(store, &query).await.unwrap();
+    assert_eq!(AuditLog::time_at(store, 1).await.unwrap(), None);
 }
 
 /// All traits in one, so that a pointer to an unsized type has them all.

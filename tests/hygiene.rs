@@ -387,3 +387,31 @@ async fn maintenance_removes_what_its_preview_counts() {
     let handle = fixture.tokens.app(app, &Grantable::everything());
     let _ = handle.issue(NewToken::named("after")).await.unwrap();
 }
+
+#[tokio::test]
+async fn maintenance_keeps_the_latest_audit_events_up_to_a_maximum() {
+    let fixture = Fixture::empty();
+    let app = fixture.create_app("Billing").await.id;
+    for _ in 0..5 {
+        fixture.clock.advance(DAY);
+        issue(&fixture, app, 1).await;
+    }
+    let at_most = |events| Maintenance::new().max_events(events);
+    let enough = fixture.tokens.maintain(&at_most(6)).await.unwrap();
+    assert_eq!(enough, MaintenanceReport::default());
+
+    let preview = fixture.tokens.preview_maintenance(&at_most(4)).await;
+    assert_eq!(preview.unwrap().events, 3);
+    let done = fixture.tokens.maintain(&at_most(4)).await.unwrap();
+    assert_eq!(done.events, 3);
+    let issued = events(&fixture.tokens, AuditAction::IssueToken).await;
+    assert_eq!(issued.len(), 3, "the latest ones");
+    let trims = events(&fixture.tokens, AuditAction::TrimEvents).await;
+    assert_eq!(trims.len(), 1);
+
+    let again = fixture.tokens.maintain(&at_most(4)).await.unwrap();
+    assert_eq!(again, MaintenanceReport::default());
+    let older = at_most(4).trim_events_after(Duration::ZERO);
+    let preview = fixture.tokens.preview_maintenance(&older).await.unwrap();
+    assert_eq!(preview.events, 3, "the stricter limit counts");
+}

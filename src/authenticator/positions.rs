@@ -312,13 +312,18 @@ impl Positions {
             self.superseded_at(position.number)
                 .map(|shown_at| shown_at.saturating_add(self.staleness))
         };
+        // The log shows that a stalled server lacks nothing.
+        let is_proved = answer.is_stalled
+            && position == applied
+            && position.number >= self.known
+            && self.lease_until() > read_at;
         Freshness {
             until: own.until.min(usable_until.unwrap_or(own.until)),
             coverage: match position == applied {
                 true => COVERED,
                 false => UNCOVERED,
             },
-            is_behind: usable_until.is_some(),
+            is_behind: usable_until.is_some() && !is_proved,
         }
     }
 

@@ -195,6 +195,13 @@ impl AuditLog for LimitedRegistry {
         }
         Ok(page)
     }
+
+    async fn time_at(&self, index: usize) -> Result<Option<Timestamp>, StoreError> {
+        match self.limits.app {
+            None => audit_log(&*self.registry)?.time_at(index).await,
+            Some(_) => Err(refused()),
+        }
+    }
 }
 
 #[async_trait]

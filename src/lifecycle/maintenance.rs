@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{ApiTokens, LifecycleError, change::Subject};
 use crate::{
     model::audit::AuditAction,
-    store::{BoundKey, Mutation, Op, Outdated, OutdatedQuery, catch_panic, run_to_end},
+    store::{
+        BoundKey, Mutation, Op, Outdated, OutdatedQuery, StoreError, StoreErrorKind, catch_panic,
+        run_to_end,
+    },
 };
+
+/// The precision of stored times.
+const MICROSECOND: SignedDuration = SignedDuration::from_micros(1);
 
 /// How many records one step removes. Other changes wait for one step at most.
 pub(super) const STEP: usize = 100;
@@ -41,6 +47,7 @@ const MAX_COUNT: usize = 10_000;
 pub struct Maintenance {
     purge_tokens_after: Option<Duration>,
     trim_events_after: Option<Duration>,
+    max_events: Option<usize>,
 }
 
 impl Maintenance {
@@ -65,6 +72,16 @@ impl Maintenance {
     #[must_use]
     pub fn trim_events_after(mut self, age: Duration) -> Self {
         self.trim_events_after = Some(age);
+        self
+    }
+
+    /// Removes the oldest audit events while there are more than this, as
+    /// [`trim_events_after`](Self::trim_events_after) does. Defaults to any number.
+    ///
+    /// Events that are recorded meanwhile, and the event of the removal itself, come on top until the next time.
+    #[must_use]
+    pub fn max_events(mut self, events: usize) -> Self {
+        self.max_events = Some(events);
         self
     }
 
@@ -110,12 +127,14 @@ impl ApiTokens {
         maintenance: &Maintenance,
     ) -> Result<MaintenanceReport, LifecycleError> {
         self.authority.limits().check_all_apps()?;
-        let query = maintenance.query(self.now(), MAX_COUNT);
+        let query = self
+            .outdated_query(maintenance, self.now(), MAX_COUNT)
+            .await?;
         Ok(self.outdated(&query).await?.into())
     }
 
-    /// Removes records that are no longer needed, and returns how many. Call it regularly, such as once a
-    /// day, on any number of nodes.
+    /// Removes records that are no longer needed, and returns how many. Call it regularly, such as once an
+    /// hour, on any number of nodes.
     ///
     /// It works in small steps, so that other changes can run in between. The removal of tokens and that of
     /// audit events each have an audit event, unless there is nothing to remove. A call that fails may have
@@ -138,7 +157,7 @@ impl ApiTokens {
         maintenance: &Maintenance,
     ) -> Result<MaintenanceReport, LifecycleError> {
         let now = self.now();
-        let query = maintenance.query(now, 1);
+        let query = self.outdated_query(maintenance, now, 1).await?;
         let outdated = self.outdated(&query).await?;
         let before = |instant: Option<Timestamp>, any: usize| instant.filter(|_| any > 0);
         let mut report = MaintenanceReport::default();
@@ -161,6 +180,29 @@ impl ApiTokens {
             report.keys = self.remove_in_steps(Mutation::new(op, now), STEP).await?;
         }
         Ok(report)
+    }
+
+    async fn outdated_query(
+        &self,
+        maintenance: &Maintenance,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<OutdatedQuery, LifecycleError> {
+        let query = maintenance.query(now, limit);
+        let Some(most) = maintenance.max_events else {
+            return Ok(query);
+        };
+        let registry = &self.shared.registry;
+        let unsupported = || StoreError::new(StoreErrorKind::Unsupported);
+        let log = registry.audit_log().ok_or_else(unsupported)?;
+        if catch_panic(|| log.time_at(most)).await?.is_none() {
+            return Ok(query);
+        }
+        // One fewer than the maximum, because the removal has an event too.
+        let latest = catch_panic(|| log.time_at(most.saturating_sub(1))).await?;
+        let after = latest.and_then(|at| at.checked_add(MICROSECOND).ok());
+        let before = query.events_before.max(after);
+        Ok(query.events_before(before))
     }
 
     async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, LifecycleError> {

@@ -74,6 +74,29 @@ pub trait AuditLog: Debug + Send + Sync + 'static {
         &self,
         query: &AuditQuery,
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError>;
+
+    /// Returns the time of the event that `index` later ones follow, or `None` if there are not so many.
+    ///
+    /// The default implementation lists the events. Override it if the store can skip the later ones.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    async fn time_at(&self, index: usize) -> Result<Option<Timestamp>, StoreError> {
+        let mut query = AuditQuery::default().limit(PageSize::MAX);
+        let mut skipped = 0;
+        loop {
+            let page = self.events(&query).await?;
+            if let Some(event) = page.items.get(index - skipped) {
+                return Ok(Some(event.at));
+            }
+            skipped += page.items.len();
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => return Ok(None),
+            }
+        }
+    }
 }
 
 /// Derives the identifier of an event from words, so that every node that records the event gives it the

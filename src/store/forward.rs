@@ -229,6 +229,14 @@ macro_rules! forward {
                 (**self).append_new(events)
             }
 
+            fn time_at<'s, 'f>(&'s self, index: usize) -> Reply<'f, Option<Timestamp>>
+            where
+                's: 'f,
+                Self: 'f,
+            {
+                (**self).time_at(index)
+            }
+
             fn events<'s, 'a, 'f>(
                 &'s self,
                 query: &'a AuditQuery,

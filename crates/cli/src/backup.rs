@@ -44,7 +44,7 @@ pub(crate) async fn back_up(arguments: &Backup, options: &Options) -> Result<(),
         true => Access::ReadOnly,
         false => Access::Read,
     };
-    let store = open(url, None, access, true).await?;
+    let store = open(url, None, None, access, true).await?;
     let backed_up = store.backup_to(&arguments.file).await;
     store.close().await;
     backed_up.map_err(|error| failed("cannot write the backup", error))?;

@@ -79,6 +79,9 @@ async fn run(mut cli: Cli) -> Result<(), Failure> {
         return completions::run(shell);
     }
     cli.options.read_store_file()?;
+    if let Command::Serve(arguments) = &cli.command {
+        cli.options.primary = arguments.primary()?;
+    }
     let target = cli.options.target()?;
     if let Target::Server(_) = target
         && cli.command.needs_store()

@@ -18,7 +18,7 @@ use crate::{
 
 /// What maintenance removes.
 #[derive(Args, Clone, Copy)]
-pub(crate) struct Ages {
+pub(crate) struct Retention {
     /// Delete the records of tokens that expired or were revoked longer ago than this, like `90d`. Defaults
     /// to keeping them
     #[arg(long, value_name = "AGE", value_parser = duration)]
@@ -26,13 +26,12 @@ pub(crate) struct Ages {
     /// Delete audit events that are older than this, like `400d`. Defaults to keeping them
     #[arg(long, value_name = "AGE", value_parser = duration)]
     trim_events_after: Option<Duration>,
+    /// Delete the oldest audit events while there are more than this. Defaults to any number
+    #[arg(long, value_name = "NUMBER")]
+    max_events: Option<usize>,
 }
 
-impl Ages {
-    pub(crate) fn are_set(&self) -> bool {
-        self.purge_tokens_after.is_some() || self.trim_events_after.is_some()
-    }
-
+impl Retention {
     pub(crate) fn maintenance(&self) -> Maintenance {
         let mut maintenance = Maintenance::new();
         if let Some(age) = self.purge_tokens_after {
@@ -41,6 +40,9 @@ impl Ages {
         if let Some(age) = self.trim_events_after {
             maintenance = maintenance.trim_events_after(age);
         }
+        if let Some(events) = self.max_events {
+            maintenance = maintenance.max_events(events);
+        }
         maintenance
     }
 }
@@ -48,7 +50,7 @@ impl Ages {
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    ages: Ages,
+    retention: Retention,
     /// Only print how many records would be deleted
     #[arg(long)]
     dry_run: bool,
@@ -74,7 +76,7 @@ impl From<MaintenanceReport> for Removed {
 }
 
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
-    let maintenance = arguments.ages.maintenance();
+    let maintenance = arguments.retention.maintenance();
     let preview = session.operator.preview_maintenance(&maintenance).await?;
     let preview = Removed::from(preview);
     if arguments.dry_run {

@@ -1,9 +1,10 @@
 //! The global options.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args, ValueHint, parser::ValueSource};
 use tower_api_tokens_sqlx::Driver;
+use zeroize::Zeroizing;
 
 use crate::{failure::Failure, private_file};
 
@@ -101,6 +102,9 @@ pub(crate) struct Options {
     /// Print JSON, one object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// The URL of the primary, if the store is a standby.
+    #[arg(skip)]
+    pub(crate) primary: Option<Zeroizing<String>>,
     #[arg(skip)]
     typed: Typed,
 }
@@ -160,13 +164,7 @@ impl Options {
                 "API_TOKENS_STORE and API_TOKENS_STORE_FILE are both set: unset one, or pass `--store` or `--store-file`",
             )),
             _ => {
-                let url = private_file::read(&file, "URL of the store")?;
-                if url.is_empty() {
-                    return Err(Failure::usage(format!(
-                        "`{}` is empty: expected one line with the URL of the store",
-                        file.display()
-                    )));
-                }
+                let url = read_url(&file, "URL of the store")?;
                 self.store = vec![url.to_string()];
                 Ok(())
             }
@@ -210,6 +208,18 @@ impl Options {
         let schema = given(self.schema.as_deref());
         let has_schemas = || Driver::of_url(url).is_ok_and(Driver::has_schemas);
         schema.filter(|_| self.store.len() == 1 || has_schemas())
+    }
+}
+
+/// Reads a URL from a file that other users cannot read. `what` names it in messages.
+pub(crate) fn read_url(file: &Path, what: &str) -> Result<Zeroizing<String>, Failure> {
+    let url = private_file::read(file, what)?;
+    match url.is_empty() {
+        true => Err(Failure::usage(format!(
+            "`{}` is empty: expected one line with the {what}",
+            file.display()
+        ))),
+        false => Ok(url),
     }
 }
 

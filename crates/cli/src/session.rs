@@ -124,6 +124,7 @@ impl Session {
         let Store { opened, tokens } = Store::open(
             url,
             options.schema_of(url),
+            options.primary.as_ref().map(|url| url.as_str()),
             formats.default.clone(),
             access,
             !in_memory,

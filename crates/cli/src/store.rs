@@ -31,11 +31,12 @@ impl Store {
     pub(crate) async fn open(
         url: &str,
         schema: Option<&str>,
+        primary: Option<&str>,
         format: TokenFormat,
         access: Access,
         lasting: bool,
     ) -> Result<Self, Failure> {
-        let opened = open(url, schema, access, lasting).await?;
+        let opened = open(url, schema, primary, access, lasting).await?;
         let tokens = ApiTokens::builder(opened.clone(), format);
         Ok(Self { opened, tokens })
     }
@@ -45,12 +46,16 @@ impl Store {
 pub(crate) async fn open(
     url: &str,
     schema: Option<&str>,
+    primary: Option<&str>,
     access: Access,
     lasting: bool,
 ) -> Result<AnyStore, Failure> {
     let mut builder = AnyStore::builder(url);
     if let Some(schema) = schema {
         builder = builder.schema(schema);
+    }
+    if let Some(primary) = primary {
+        builder = builder.primary(primary);
     }
     if lasting {
         builder = builder.persistent();

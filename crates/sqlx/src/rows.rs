@@ -416,7 +416,7 @@ fn token_id(row: &impl Columns, column: usize) -> Result<TokenId, StoreError> {
     )?))
 }
 
-fn time(row: &impl Columns, column: usize) -> Result<Option<Timestamp>, StoreError> {
+pub(crate) fn time(row: &impl Columns, column: usize) -> Result<Option<Timestamp>, StoreError> {
     Ok(row.integer(column)?.map(from_microseconds))
 }
 

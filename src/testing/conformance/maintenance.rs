@@ -123,6 +123,10 @@ pub async fn the_oldest_events_are_removed(store: Registry) {
         .unwrap();
     let positions: Vec<_> = all.events.iter().map(|logged| logged.position).collect();
     assert_eq!(positions.len(), 5);
+    let time_at = async |index| audit_log(&store).time_at(index).await.unwrap();
+    assert_eq!(time_at(0).await, Some(at(6)), "the latest event");
+    assert_eq!(time_at(5).await, Some(at(1)));
+    assert_eq!(time_at(6).await, None, "there are six events");
 
     assert_eq!((outdated(1).await, trim(1, 10).await), (0, 0));
     assert_eq!((outdated(4).await, trim(4, 2).await), (3, 2));

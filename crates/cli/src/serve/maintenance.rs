@@ -1,4 +1,4 @@
-//! Removes records that are no longer needed, once a day.
+//! Removes records that are no longer needed, once an hour.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tower_api_tokens_admin::Operator;
 use crate::note::note;
 
 /// How often to remove records.
-const INTERVAL: Duration = Duration::from_secs(86_400);
+const INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// A task that removes records until it is dropped.
 pub(super) struct MaintenanceTask(AbortHandle);
@@ -21,7 +21,7 @@ impl MaintenanceTask {
             loop {
                 if let Err(error) = operator.maintain(&maintenance).await {
                     note(&format!(
-                        "warning: cannot delete old records, because {error}; trying again in a day"
+                        "warning: cannot delete old records, because {error}; trying again in an hour"
                     ));
                 }
                 sleep(jittered(INTERVAL)).await;

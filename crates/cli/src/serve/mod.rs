@@ -20,13 +20,14 @@ use http::HeaderName;
 use tokio::select;
 use tower_api_tokens::{ApiTokenLayer, AppId, FollowerBuilder, ScopeSet, StoreErrorKind};
 use tower_api_tokens_admin::{Admin, OAuthEndpoints, TokenGuard};
+use zeroize::Zeroizing;
 
 use crate::{
     configuration,
     failure::Failure,
-    maintain::Ages,
+    maintain::Retention,
     note::{log_notes, note},
-    options::Options,
+    options::{Options, read_url},
     scopes,
     session::{Purpose, Session},
     time::{self, Expiry},
@@ -53,9 +54,15 @@ pub(crate) struct Arguments {
     /// only token usage to the store. `--read-only` implies this option and writes nothing
     #[arg(
         long,
-        conflicts_with_all = ["admin_scopes", "admin_apps", "admin_token_file", "admin_token_expires", "trust_origin", "service_url", "every_use_is_recorded", "purge_tokens_after", "trim_events_after"]
+        conflicts_with_all = ["admin_scopes", "admin_apps", "admin_token_file", "admin_token_expires", "trust_origin", "service_url", "every_use_is_recorded", "purge_tokens_after", "trim_events_after", "max_events"]
     )]
     verify_only: bool,
+    /// File with the URL of the primary, if the store is a PostgreSQL standby; only its owner may read it. The
+    /// server then reads changes from the primary, so that the standby's lag does not add to
+    /// `--max-staleness`, and looks tokens up there while the standby is behind or unavailable. Needs
+    /// `--verify-only` or `--read-only`
+    #[arg(long, value_name = "FILE")]
+    primary_file: Option<PathBuf>,
     /// Identifier of an app whose tokens with `tokens:introspect` can use `/introspect`. Repeat the
     /// option for several. By default, tokens of any app can
     #[arg(long = "introspect-app", value_name = "APP")]
@@ -103,13 +110,20 @@ pub(crate) struct Arguments {
     #[arg(long)]
     every_use_is_recorded: bool,
     #[command(flatten)]
-    ages: Ages,
+    retention: Retention,
 }
 
 impl Arguments {
     /// Whether only the configuration is to be checked.
     pub(crate) fn is_check(&self) -> bool {
         self.configuration.check
+    }
+
+    /// Reads the URL of the primary, if there is one.
+    pub(crate) fn primary(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+        let file = self.primary_file.as_deref();
+        file.map(|file| read_url(file, "URL of the primary"))
+            .transpose()
     }
 
     pub(crate) fn purpose(&self) -> Purpose {
@@ -163,6 +177,11 @@ impl Service {
 /// Checks the options, without opening the store or listening.
 pub(crate) fn check(arguments: &Arguments, options: &Options) -> Result<(), Failure> {
     arguments.log.filter()?;
+    if options.primary.is_some() && !arguments.verify_only && !options.read_only {
+        return Err(Failure::usage(
+            "`--primary-file` is for servers that only verify tokens: pass `--verify-only` or `--read-only` too, or use the primary as the store",
+        ));
+    }
     let session = Session::rehearse(options, arguments.purpose())?;
     Service::new(arguments, &session)?;
     arguments.network.certificate()?;
@@ -216,9 +235,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
             note(&format!("Dashboard: {url}/tokens"));
         }
     }
-    let maintains = arguments.ages.are_set() && !verify_only;
-    let _maintenance =
-        maintains.then(|| MaintenanceTask::start(&session.operator, arguments.ages.maintenance()));
+    let _maintenance = (!verify_only)
+        .then(|| MaintenanceTask::start(&session.operator, arguments.retention.maintenance()));
     let _expiring = (!verify_only).then(|| ExpiringRecorder::start(&session.tokens));
     let router = observation.of(router);
     // Before the message that it listens: a program that reads the message may ask for this.

@@ -57,6 +57,11 @@ impl AnyStore {
                 "an SQLite database has no schema; leave it out, or use PostgreSQL",
             ));
         }
+        if settings.primary.is_some() {
+            return Err(invalid(
+                "an SQLite database has no standbys; leave the primary out, or use PostgreSQL",
+            ));
+        }
         let mut builder = SqliteStore::builder(&settings.url);
         if settings.is_lasting {
             builder = builder.persistent();
@@ -83,6 +88,9 @@ impl AnyStore {
         let mut builder = PostgresStore::builder(&settings.url);
         if let Some(schema) = settings.schema {
             builder = builder.schema(schema);
+        }
+        if let Some(primary) = settings.primary {
+            builder = builder.primary(primary);
         }
         let builder = match settings.access {
             Access::Create => builder,

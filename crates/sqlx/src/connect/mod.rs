@@ -53,6 +53,7 @@ pub async fn connect(url: &str) -> Result<AnyStore, StoreError> {
 pub struct AnyStoreBuilder {
     url: String,
     schema: Option<String>,
+    primary: Option<String>,
     access: Access,
     is_lasting: bool,
 }
@@ -71,6 +72,7 @@ impl AnyStoreBuilder {
         Self {
             url: url.to_owned(),
             schema: None,
+            primary: None,
             access: Access::Create,
             is_lasting: false,
         }
@@ -80,6 +82,13 @@ impl AnyStoreBuilder {
     /// SQLite, which has no schemas, connecting fails.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.schema = Some(name.into());
+        self
+    }
+
+    /// Sets the address of the primary if the store is a standby, like `PostgresStoreBuilder::primary`. The store must
+    /// be [`verify_only`](Self::verify_only) or [`read_only`](Self::read_only). With SQLite, connecting fails.
+    pub fn primary(mut self, url: impl Into<String>) -> Self {
+        self.primary = Some(url.into());
         self
     }
 
@@ -127,6 +136,7 @@ impl fmt::Debug for AnyStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnyStoreBuilder")
             .field("schema", &self.schema)
+            .field("has_primary", &self.primary.is_some())
             .field("access", &self.access)
             .field("is_lasting", &self.is_lasting)
             .finish_non_exhaustive()

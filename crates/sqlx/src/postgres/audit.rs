@@ -1,11 +1,12 @@
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tower_api_tokens::{
     AuditEvent, AuditEventId, AuditLog, AuditQuery, Page, StoreError, store::microseconds,
 };
 
 use super::{PostgresStore, Query, mutate::bind_event};
-use crate::rows::{Identifier, changes_text, event_from, event_id, page_from, surplus};
+use crate::rows::{Identifier, changes_text, event_from, event_id, page_from, surplus, time};
 
 impl PostgresStore {
     pub(super) fn append_event(&self, event: &AuditEvent) -> Query {
@@ -57,5 +58,12 @@ impl AuditLog for PostgresStore {
             .bind(query.token.map(Identifier::from));
         let rows = self.list(read).await?;
         page_from(&rows, limit, "api_token_audit", event_from, event_id)
+    }
+
+    async fn time_at(&self, index: usize) -> Result<Option<Timestamp>, StoreError> {
+        let read = self.query(&self.statements().event_time_at);
+        let index = i64::try_from(index).unwrap_or(i64::MAX);
+        let rows = self.list(read.bind(index)).await?;
+        rows.first().map_or(Ok(None), |row| time(row, 0))
     }
 }

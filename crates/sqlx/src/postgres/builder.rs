@@ -33,6 +33,8 @@ pub struct PostgresStoreBuilder {
     pub(super) transaction_pooler: bool,
     pub(super) read_only: bool,
     pub(super) must_exist: bool,
+    pub(super) primary: Option<String>,
+    pub(super) must_be_primary: bool,
 }
 
 pub(super) enum Server {
@@ -57,6 +59,8 @@ impl PostgresStoreBuilder {
             transaction_pooler: false,
             read_only: false,
             must_exist: false,
+            primary: None,
+            must_be_primary: false,
         }
     }
 
@@ -97,6 +101,23 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Sets the address of the primary, for a [`read_only`](Self::read_only) store that reads a standby. The lag of
+    /// the standby then does not add to the time until a revocation takes effect.
+    ///
+    /// A [`Follower`](tower_api_tokens::Follower) reads the change log of the primary, and records uses there. Tokens
+    /// are looked up on the standby, and on the primary while the standby does not answer within a quarter of a
+    /// second, stops receiving or replaying changes, or lags by more than half a second. A standby that has caught up
+    /// is used again within about a second. If the primary cannot be read for longer than `max_staleness`, requests
+    /// get 503.
+    ///
+    /// Connecting needs both servers. The store opens up to [`max_connections`](Self::max_connections) and one to
+    /// the primary, most of them only while the standby is not used. Without a follower, tokens are looked up on the
+    /// primary. With a `max_staleness` of zero, use the primary alone.
+    pub fn primary(mut self, url: impl Into<String>) -> Self {
+        self.primary = Some(url.into());
+        self
+    }
+
     /// Makes connecting fail if there are no tables, instead of creating them, so that a typo in a name
     /// is not mistaken for an empty store. Tables of an older version are still migrated.
     pub fn must_exist(mut self) -> Self {
@@ -114,6 +135,7 @@ impl fmt::Debug for PostgresStoreBuilder {
             .field("transaction_pooler", &self.transaction_pooler)
             .field("read_only", &self.read_only)
             .field("must_exist", &self.must_exist)
+            .field("has_primary", &self.primary.is_some())
             .finish_non_exhaustive()
     }
 }

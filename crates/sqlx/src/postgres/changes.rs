@@ -6,7 +6,11 @@ use tower_api_tokens::{
     store::microseconds,
 };
 
-use super::{PostgresStore, Query};
+use super::{
+    PostgresStore, Query,
+    primary::Role,
+    servers::{Assessment, Report, is_standby},
+};
 use crate::rows::surplus;
 use crate::{
     rows::{Columns, Identifier, changes_from, live_from, log_is_empty, revision_from},
@@ -17,6 +21,18 @@ use crate::{
 const ATTEMPTS: usize = 2;
 
 impl PostgresStore {
+    /// Records the state of the server that a row of the log comes from. Returns its assessment, and whether it is a
+    /// standby.
+    fn assess_log(
+        &self,
+        row: &PgRow,
+        columns: (usize, usize),
+    ) -> Result<(Assessment, bool), StoreError> {
+        let seen = Report::of(row, columns.0, columns.1)?;
+        let assessment = self.inner.connections.servers().assess(seen);
+        Ok((assessment, seen.replay.is_some()))
+    }
+
     /// Reads the log, and fails if the server is stalled. If a server is stalled or lags behind, the next
     /// reading uses a new connection, which may reach another server. `columns` are those of the latest
     /// revision and of the state of the server.
@@ -30,7 +46,12 @@ impl PostgresStore {
             let Some(row) = rows.first() else {
                 return Ok(rows);
             };
-            let assessment = self.assess(row, columns.0, columns.1)?;
+            let (assessment, replays) = self.assess_log(row, columns)?;
+            if replays && matches!(self.inner.role, Role::Primary) {
+                // Its address may lead to a primary again.
+                self.inner.follower.reconnect();
+                return Err(is_standby());
+            }
             if !assessment.is_good() {
                 self.inner.follower.reconnect();
             }
@@ -48,12 +69,19 @@ impl PostgresStore {
 #[async_trait]
 impl ChangeLog for PostgresStore {
     async fn revision(&self) -> Result<Revision, StoreError> {
+        if let Some(primary) = self.inner.role.primary() {
+            return primary.revision(self.inner.connections.servers()).await;
+        }
         let read = || self.query(&self.statements().revision);
         let rows = self.read_log_of(read, (0, 2)).await?;
         revision_from(rows.first().ok_or_else(log_is_empty)?)
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
+        if let Some(primary) = self.inner.role.primary() {
+            let servers = self.inner.connections.servers();
+            return primary.changes(servers, since, limit).await;
+        }
         let read = || {
             self.query(&self.statements().changes)
                 .bind(i64::try_from(since.number).unwrap_or(i64::MAX))
@@ -69,10 +97,34 @@ impl ChangeLog for PostgresStore {
     }
 
     async fn changed(&self) {
-        self.inner.follower.changed().await;
+        match self.inner.role.primary() {
+            Some(primary) => primary.store().changed().await,
+            None => self.inner.follower.changed().await,
+        }
     }
 
     async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<LivePage, StoreError> {
+        if let Some(primary) = self.inner.role.primary() {
+            let page = match primary.uses_standby() {
+                true => self.live_here(after, limit, now).await.ok(),
+                false => None,
+            };
+            return match page {
+                Some(page) => Ok(page),
+                None => primary.store().live(after, limit, now).await,
+            };
+        }
+        self.live_here(after, limit, now).await
+    }
+}
+
+impl PostgresStore {
+    async fn live_here(
         &self,
         after: Option<TokenId>,
         limit: usize,
@@ -91,6 +143,10 @@ impl ChangeLog for PostgresStore {
 #[async_trait]
 impl UsageLog for PostgresStore {
     async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
+        // A standby cannot record anything.
+        if let Some(primary) = self.inner.role.primary() {
+            return primary.store().record_usage(usages).await;
+        }
         fn column<T>(usages: &[Usage], value: impl Fn(&Usage) -> T) -> Vec<T> {
             usages.iter().map(value).collect()
         }

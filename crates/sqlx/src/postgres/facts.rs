@@ -12,6 +12,7 @@ use super::{
 pub(super) struct ServerFacts {
     pub(super) version: i32,
     pub(super) read_only: bool,
+    pub(super) is_standby: bool,
     pub(super) schema: Option<String>,
     pub(super) has_schema: bool,
     /// Whether the role can create tables in the schema, or the schema if it does not exist.
@@ -42,7 +43,8 @@ impl ServerFacts {
                 EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = '_api_token_migrations'), \
                 current_setting('server_encoding'), \
                 current_setting('default_transaction_isolation') = 'read committed' \
-                    AND current_setting('default_transaction_deferrable') = 'off' \
+                    AND current_setting('default_transaction_deferrable') = 'off', \
+                pg_is_in_recovery() \
             FROM (SELECT coalesce($1, current_schema()::text) AS name) AS named \
             LEFT JOIN pg_namespace n ON n.nspname = named.name",
         )
@@ -62,6 +64,7 @@ impl ServerFacts {
                 has_tables: row.try_get(5)?,
                 encoding: row.try_get(6)?,
                 reads_committed: row.try_get(7)?,
+                is_standby: row.try_get(8)?,
             })
         };
         read().map_err(from_sqlx)

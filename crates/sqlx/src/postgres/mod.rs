@@ -15,6 +15,7 @@ mod mutate;
 mod open;
 mod planning;
 mod pooler;
+mod primary;
 mod purge;
 mod registry;
 mod required;
@@ -36,9 +37,10 @@ use connections::{Connections, Query, Work, duplicate};
 use error::from_sqlx;
 use follower::Follower;
 use migrate::IndexBuilder;
+use primary::{Role, Seen};
 use purge::Purging;
 use schema::Schema;
-use servers::{Assessment, Report};
+use servers::Report;
 use statements::Statements;
 
 use crate::{
@@ -133,9 +135,11 @@ pub use sqlx::PgPool;
 /// # Read-only stores
 ///
 /// A [`read_only`](PostgresStoreBuilder::read_only) store verifies and follows on a standby, or with a
-/// role that can only read. Every change fails with [`StoreErrorKind::ReadOnly`]. The replication lag of a
-/// standby adds to the time until a revocation takes effect. If a standby stops receiving or replaying
-/// changes, reading its log fails, and its answers are [stalled](field@Answer::stalled).
+/// role that can only read. Every change fails with [`StoreErrorKind::ReadOnly`]. If a standby stops receiving or
+/// replaying changes, reading its log fails, and its answers are [stalled](field@Answer::stalled).
+///
+/// The replication lag of a standby adds to the time until a revocation takes effect, unless the store also reads its
+/// [`primary`](PostgresStoreBuilder::primary).
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
@@ -151,6 +155,7 @@ struct Inner {
     indexes: Option<IndexBuilder>,
     /// A role may have more rights than the store was opened for.
     access: Access,
+    role: Role,
 }
 
 /// The timeout for recording usage, after which its connection is closed. A follower waits ten seconds.
@@ -187,6 +192,9 @@ impl PostgresStore {
         if let Some(indexes) = &self.inner.indexes {
             indexes.stop();
         }
+        if let Some(primary) = self.inner.role.primary() {
+            Box::pin(primary.store().close()).await;
+        }
         self.inner.connections.close().await;
     }
 
@@ -211,6 +219,7 @@ impl PostgresStore {
         keeps_statements: bool,
         indexes: Option<IndexBuilder>,
         access: Access,
+        role: Role,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -221,6 +230,7 @@ impl PostgresStore {
                 purging: Purging::default(),
                 indexes,
                 access,
+                role,
             }),
         }
     }
@@ -258,15 +268,50 @@ impl PostgresStore {
         }
     }
 
-    /// Records the state of the server that a row comes from.
-    fn assess(&self, row: &PgRow, number: usize, server: usize) -> Result<Assessment, StoreError> {
-        let seen = Report::of(row, number, server)?;
-        Ok(self.inner.connections.servers().assess(seen))
+    fn answer(&self, row: &PgRow) -> Result<Seen<Answer>, StoreError> {
+        let seen = Report::of(row, connections::NUMBER, connections::SERVER)?;
+        let servers = self.inner.connections.servers();
+        let assessment = servers.assess(seen);
+        let answer = answer_from(row)?;
+        // Only the log of the primary proves that a standby lacks nothing.
+        let is_stalled = assessment.is_stalled || self.inner.role.primary().is_some();
+        Ok(Seen {
+            is_good: assessment.is_good(),
+            may_lack: answer.record.is_none() && seen.number < servers.newest(),
+            answer: answer.stalled(is_stalled),
+        })
     }
 
-    fn answer(&self, row: &PgRow) -> Result<Answer, StoreError> {
-        let assessment = self.assess(row, connections::NUMBER, connections::SERVER)?;
-        Ok(answer_from(row)?.stalled(assessment.is_stalled))
+    /// Looks a token up on the server of this store.
+    async fn find_here(&self, digest: TokenDigest) -> Result<Seen<Answer>, StoreError> {
+        let query = self.query(&self.statements().find).bind(*digest.as_bytes());
+        let rows = self.look_up(query).await?;
+        self.answer(rows.first().ok_or_else(log_is_empty)?)
+    }
+
+    /// Looks tokens up on the server of this store, whose state one statement shows.
+    async fn find_many_here(
+        &self,
+        digests: &[TokenDigest],
+    ) -> Result<Seen<Vec<Answer>>, StoreError> {
+        let wanted: Vec<_> = digests.iter().map(|d| d.as_bytes().to_vec()).collect();
+        let query = self.query(&self.statements().find_many).bind(wanted);
+        let rows = self.read(query).await?;
+        if rows.len() != digests.len() {
+            return Err(log_is_empty());
+        }
+        let mut all = Seen {
+            answer: Vec::with_capacity(rows.len()),
+            is_good: true,
+            may_lack: false,
+        };
+        for row in &rows {
+            let seen = self.answer(row)?;
+            all.is_good &= seen.is_good;
+            all.may_lack |= seen.may_lack;
+            all.answer.push(seen.answer);
+        }
+        Ok(all)
     }
 
     /// Runs a statement that records usage, in a task.
@@ -298,19 +343,24 @@ impl PostgresStore {
 #[async_trait]
 impl TokenStore for PostgresStore {
     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
-        let query = self.query(&self.statements().find).bind(*digest.as_bytes());
-        let rows = self.look_up(query).await?;
-        self.answer(rows.first().ok_or_else(log_is_empty)?)
+        let digest = *digest;
+        let Some(primary) = self.inner.role.primary() else {
+            return Ok(self.find_here(digest).await?.answer);
+        };
+        let find = move |store: Self| async move { store.find_here(digest).await };
+        primary.read(self, find).await
     }
 
     async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Answer>, StoreError> {
-        let wanted: Vec<_> = digests.iter().map(|d| d.as_bytes().to_vec()).collect();
-        let query = self.query(&self.statements().find_many).bind(wanted);
-        let rows = self.read(query).await?;
-        if rows.len() != digests.len() {
-            return Err(log_is_empty());
-        }
-        rows.iter().map(|row| self.answer(row)).collect()
+        let Some(primary) = self.inner.role.primary() else {
+            return Ok(self.find_many_here(digests).await?.answer);
+        };
+        let digests: Arc<[TokenDigest]> = digests.into();
+        let find = move |store: Self| {
+            let digests = Arc::clone(&digests);
+            async move { store.find_many_here(&digests).await }
+        };
+        primary.read(self, find).await
     }
 }
 

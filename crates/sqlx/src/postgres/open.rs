@@ -25,6 +25,7 @@ use super::{
     follower::{Follower, Source},
     migrate::{IndexBuilder, lacks_indexes, latest_version, migrate, read_version},
     pooler::{Lasting, keeps_statements},
+    primary::{Primary, Role},
     required::{check_changes, check_triggers},
     schema::Schema,
     session::Timeouts,
@@ -70,6 +71,11 @@ impl PostgresStoreBuilder {
 }
 
 async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError> {
+    if builder.primary.is_some() && !builder.read_only {
+        return Err(invalid(
+            "a store with a primary only verifies tokens: call `read_only` too, or connect to the primary alone",
+        ));
+    }
     let (mut connection, origin, keeps_statements) = match &builder.server {
         Server::Url(url) => {
             let settings = conninfo::read(url, &|name| env::var_os(name))?;
@@ -100,6 +106,11 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
         lacks_indexes,
     } = prepare(&mut connection, &builder).await?;
     drop(connection.close().await);
+    let role = match &builder.primary {
+        Some(url) => Role::Standby(Primary::connect(url, &builder, &schema).await?),
+        None if builder.must_be_primary => Role::Primary,
+        None => Role::Any,
+    };
     let indexes = lacks_indexes.then(|| {
         let options = origin.options().into_owned();
         IndexBuilder::start(options, schema.clone(), lasting.sessions)
@@ -137,6 +148,7 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
         lasting.statements,
         indexes,
         access(&builder),
+        role,
     ))
 }
 
@@ -293,6 +305,11 @@ async fn prepare(
         ));
     }
     server.check_encoding()?;
+    if builder.must_be_primary && server.is_standby {
+        return Err(invalid(
+            "the server at the address of the primary is a standby: give the address of the primary",
+        ));
+    }
     let schema = server
         .schema
         .as_deref()

@@ -2,6 +2,7 @@
 //! closed, because new connections may reach a better server.
 
 use std::{
+    collections::VecDeque,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -16,6 +17,12 @@ use super::error::from_sqlx;
 
 /// How long a server may lag behind another one before its connections are closed.
 const LAG: Duration = Duration::from_millis(500);
+
+/// The minimum time between two numbers that are tracked.
+const STEP: Duration = Duration::from_millis(50);
+
+/// The maximum number of tracked numbers, so that they cover more than [`LAG`].
+const MAX_SHOWN: usize = 16;
 
 /// How long a stalled server must replay no commit to count as having replayed them all.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -35,6 +42,9 @@ pub(super) struct Servers(Mutex<State>);
 #[derive(Default)]
 struct State {
     newest: Option<Newest>,
+    /// Numbers that were the latest ones, and when each was first shown. Both increase. With constant changes, the
+    /// latest number is always recent, and only an earlier one shows who lags.
+    shown: VecDeque<(u64, Instant)>,
     stalled: Vec<Stalled>,
     closed_at: Option<Instant>,
 }
@@ -121,6 +131,13 @@ impl Assessment {
     }
 }
 
+/// The error for a server that should be a primary.
+pub(super) fn is_standby() -> StoreError {
+    StoreError::unavailable(
+        "the server at the address of the primary is a standby, which may lag; make the address lead to the primary",
+    )
+}
+
 impl Servers {
     /// Records what a server reported, and returns its assessment.
     pub(super) fn assess(&self, seen: Report) -> Assessment {
@@ -130,6 +147,18 @@ impl Servers {
             is_stalled: state.is_stalled(seen, now),
             lags: state.lags(seen.number, now),
         }
+    }
+
+    /// Records a revision number that another server has shown.
+    pub(super) fn show(&self, number: u64) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.lags(number, Instant::now());
+    }
+
+    /// Returns the latest revision number that any server has shown.
+    pub(super) fn newest(&self) -> u64 {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.newest.as_ref().map_or(0, |newest| newest.number)
     }
 
     /// Whether to close the connection to a server.
@@ -204,9 +233,26 @@ impl State {
             Some(newest)
                 if number < newest.number && now.duration_since(newest.seen_at) < UNSEEN =>
             {
-                now.duration_since(newest.since) >= LAG
+                let has_settled = |since| now.duration_since(since) >= LAG;
+                let mut shown = self.shown.iter();
+                has_settled(newest.since)
+                    || shown.any(|(shown, since)| *shown > number && has_settled(*since))
             }
             newest => {
+                if newest.as_ref().is_some_and(|newest| number < newest.number) {
+                    // No server shows the later ones any more.
+                    self.shown.clear();
+                }
+                if self
+                    .shown
+                    .back()
+                    .is_none_or(|(_, since)| now.duration_since(*since) >= STEP)
+                {
+                    self.shown.push_back((number, now));
+                    if self.shown.len() > MAX_SHOWN {
+                        self.shown.pop_front();
+                    }
+                }
                 *newest = Some(Newest {
                     number,
                     since: now,
@@ -292,6 +338,20 @@ mod tests {
         assert!(lags(5) && !lags(7));
         tokio::time::advance(UNSEEN).await;
         assert!(!lags(5), "no server shows more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_lags_if_it_stays_behind_while_others_change_constantly() {
+        let servers = Servers::default();
+        let lags = |number| servers.assess(seen(1, number, false)).lags;
+        for number in 10..1_000 {
+            tokio::time::advance(Duration::from_millis(3)).await;
+            servers.show(number);
+            if number > 200 {
+                assert!(lags(9), "at {number}");
+                assert!(!lags(number - 100), "it is 0.3 s behind, at {number}");
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

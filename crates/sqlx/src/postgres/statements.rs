@@ -177,6 +177,9 @@ statements! {
         FROM jsonb_to_recordset($1::text::jsonb) AS e (id uuid, at bigint, actor text, action text, app_id text, \
             token uuid, outcome text, changes jsonb) \
         ORDER BY e.id ON CONFLICT DO NOTHING RETURNING id";
+    /// Skips later events by their identifiers alone.
+    event_time_at = "SELECT at FROM @.api_token_audit WHERE id = \
+        (SELECT id FROM @.api_token_audit ORDER BY id DESC OFFSET $1 LIMIT 1)";
     /// Counts what maintenance would remove, by the conditions of the functions that remove it.
     outdated = "SELECT \
         (SELECT count(*) FROM (\

@@ -303,11 +303,15 @@ async fn put_policy(connection: &mut SqliteConnection, policy: &Policy) -> Resul
     put.map(drop).map_err(from_sqlx)
 }
 
+/// How many keys past their retention a change removes. They do not become more, because it adds only one.
+const TRIMMED_KEYS: i64 = 10;
+
 /// Stores an idempotency key, and removes keys past their retention.
 async fn put_key(connection: &mut SqliteConnection, used: &UsedKey) -> Result<(), StoreError> {
     let oldest = used.used_at.checked_sub(BoundKey::RETENTION);
     let trimmed = sqlx::query(statements::TRIM_KEYS)
         .bind(microseconds(oldest.unwrap_or(Timestamp::MIN)))
+        .bind(TRIMMED_KEYS)
         .execute(&mut *connection)
         .await;
     trimmed.map_err(from_sqlx)?;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::rows::{
     Columns, changes_text, event_from, event_id, event_page_from, first_identifier_at, page_from,
-    surplus,
+    surplus, time,
 };
 
 /// Appends an event in the current transaction.
@@ -121,6 +121,15 @@ impl AuditLog for SqliteStore {
             .await
             .map_err(from_sqlx)?;
         page_from(&rows, limit, "api_token_audit", event_from, event_id)
+    }
+
+    async fn time_at(&self, index: usize) -> Result<Option<Timestamp>, StoreError> {
+        let row = sqlx::query(statements::EVENT_TIME_AT)
+            .bind(i64::try_from(index).unwrap_or(i64::MAX))
+            .fetch_optional(self.readers()?)
+            .await
+            .map_err(from_sqlx)?;
+        row.map_or(Ok(None), |row| time(&row, 0))
     }
 }
 

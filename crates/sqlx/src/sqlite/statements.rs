@@ -146,7 +146,9 @@ pub(super) const PUT_KEY: &str =
 
 pub(super) const KEY: &str = "SELECT token, request, used_at FROM api_token_keys WHERE key = ?1";
 
-pub(super) const TRIM_KEYS: &str = "DELETE FROM api_token_keys WHERE used_at < ?1";
+/// Removes some of the oldest keys. A change must not wait for the removal of all of them.
+pub(super) const TRIM_KEYS: &str = "DELETE FROM api_token_keys WHERE key IN \
+     (SELECT key FROM api_token_keys WHERE used_at < ?1 ORDER BY used_at LIMIT ?2)";
 
 pub(super) const APPEND_EVENT: &str = "INSERT INTO api_token_audit \
      (id, at, actor, action, app_id, token, outcome, changes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -169,6 +171,10 @@ macro_rules! events {
         )
     };
 }
+
+/// Skips later events by their identifiers alone.
+pub(super) const EVENT_TIME_AT: &str = "SELECT at FROM api_token_audit WHERE id = \
+     (SELECT id FROM api_token_audit ORDER BY id DESC LIMIT 1 OFFSET ?1)";
 
 /// Returns the statement that lists events, with the conditions of
 /// [`AuditQuery::selects`](tower_api_tokens::AuditQuery::selects).

@@ -76,6 +76,8 @@ pub(crate) struct Place {
     pub(crate) servers: Vec<SocketAddr>,
     /// The servers for the change log, if they differ.
     pub(crate) log: Option<Vec<SocketAddr>>,
+    /// The primary, if the servers are its standbys.
+    pub(crate) primary: Option<SocketAddr>,
 }
 
 impl Place {
@@ -84,6 +86,7 @@ impl Place {
             duty: Duty::Verify,
             servers: servers.to_vec(),
             log: None,
+            primary: None,
         }
     }
 
@@ -95,6 +98,11 @@ impl Place {
         let log = Some(servers.to_vec());
         Self { log, ..self }
     }
+
+    pub(crate) fn primary(self, server: SocketAddr) -> Self {
+        let primary = Some(server);
+        Self { primary, ..self }
+    }
 }
 
 pub(crate) struct Node {
@@ -102,6 +110,8 @@ pub(crate) struct Node {
     pub(crate) network: Network,
     /// The network to the change log, if it differs.
     _log: Option<Network>,
+    /// The network to the primary, if it differs.
+    pub(crate) primary: Option<Network>,
     pub(crate) process: Process,
 }
 
@@ -134,6 +144,12 @@ impl Node {
             environment.push(("NODE_LOG", url(&network)));
             log = Some(network);
         }
+        let mut primary = None;
+        if let Some(server) = place.primary {
+            let network = Network::to(vec![server]).await;
+            environment.push(("NODE_PRIMARY", url(&network)));
+            primary = Some(network);
+        }
         let mut process = Process::start(PART, &environment);
         let heard = process.hear().await;
         match heard.parse() {
@@ -141,6 +157,7 @@ impl Node {
                 address,
                 network,
                 _log: log,
+                primary,
                 process,
             }),
             Err(_) => Err(heard),
@@ -158,7 +175,10 @@ pub(crate) async fn serve() {
     let duration = |name| Duration::from_millis(setting(name).parse().unwrap());
     let duty = setting("NODE_DUTY");
     let open = async |url: &str| {
-        let builder = PostgresStore::builder(url);
+        let mut builder = PostgresStore::builder(url);
+        if let Ok(primary) = env::var("NODE_PRIMARY") {
+            builder = builder.primary(primary);
+        }
         match duty == Duty::Search.role() {
             true => builder.connect().await,
             false => builder.read_only().connect().await,

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use crate::{
     client::Client,
     manager::Manager,
+    network::Weather,
     node::{Place, Settings},
     rounds::Rounds,
     scene::{PACE, Scene, execute, until_true},
@@ -24,6 +25,8 @@ pub(crate) fn tests() -> Vec<Test> {
         standbys_with_different_delays_behind_one_address_keep_the_bound,
         a_standby_that_stops_replaying_keeps_the_bound,
         a_standby_that_stops_receiving_keeps_the_bound,
+        a_node_with_its_primary_needs_no_standby_to_keep_the_bound_and_to_admit,
+        a_node_without_its_primary_admits_nothing_past_the_bound,
         a_promoted_standby_beside_the_old_primary_keeps_the_bound,
     ]
 }
@@ -188,6 +191,134 @@ async fn a_standby_that_stops_replaying_keeps_the_bound() {
 
 async fn a_standby_that_stops_receiving_keeps_the_bound() {
     standbys_stop(Stop::Receive, "standbys stop to receive").await;
+}
+
+/// One standby with its primary, on two nodes. Nothing is added to the bound.
+async fn with_primary() -> Scene {
+    let mut scene = replicated(1).await;
+    let place = Place::at(&addresses(&scene.standbys)).primary(scene.server.address());
+    scene.start_nodes(&[place.clone(), place]).await;
+    scene
+}
+
+/// What becomes of a standby.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Lags,
+    PausesReplay,
+    StopsReceiving,
+    Freezes,
+    Dies,
+}
+
+impl Fault {
+    async fn begin(self, standby: &mut Server) {
+        match self {
+            Self::Lags => {
+                execute(
+                    standby,
+                    "ALTER SYSTEM SET recovery_min_apply_delay = '1min'",
+                )
+                .await;
+                execute(standby, "SELECT pg_reload_conf()").await;
+            }
+            Self::PausesReplay => Stop::Replay.begin(standby).await,
+            Self::StopsReceiving => Stop::Receive.begin(standby).await,
+            Self::Freezes => standby.pause(),
+            Self::Dies => standby.kill(),
+        }
+    }
+
+    async fn end(self, standby: &mut Server, primary: &Server) {
+        match self {
+            Self::Lags => {
+                execute(standby, "ALTER SYSTEM RESET recovery_min_apply_delay").await;
+                execute(standby, "SELECT pg_reload_conf()").await;
+            }
+            Self::PausesReplay => Stop::Replay.end(standby, primary).await,
+            Self::StopsReceiving => Stop::Receive.end(standby, primary).await,
+            Self::Freezes => standby.resume(),
+            Self::Dies => standby.start().await,
+        }
+    }
+}
+
+async fn a_node_with_its_primary_needs_no_standby_to_keep_the_bound_and_to_admit() {
+    let mut scene = with_primary().await;
+    let mut rounds = Rounds::begin(1);
+    while rounds.go_on() {
+        for fault in [
+            Fault::Lags,
+            Fault::PausesReplay,
+            Fault::StopsReceiving,
+            Fault::Freezes,
+            Fault::Dies,
+        ] {
+            println!("a standby: {fault:?}");
+            let (tokens, watch) = scene.watch(MANY).await;
+            fault.begin(&mut scene.standbys[0]).await;
+            let returned = scene.manager.revoke(&tokens).await;
+            // New tokens, which the standby lacks, are admitted.
+            let (more, more_watch) = scene.watch(MANY).await;
+            scene.note(&returned, watch).await;
+            let returned = scene.manager.revoke(&more).await;
+            scene.note(&returned, more_watch).await;
+            fault.end(&mut scene.standbys[0], &scene.server).await;
+            until_replayed(&scene).await;
+            until_the_standby_is_used(&mut scene).await;
+        }
+    }
+    scene.end("a standby fails, with its primary").await;
+}
+
+/// Looks tokens up until the standby answers lookups again.
+async fn until_the_standby_is_used(scene: &mut Scene) {
+    let mut connection = PgConnection::connect(&scene.standbys[0].url())
+        .await
+        .unwrap();
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'edge' \
+        AND query LIKE '%api_token_details%' AND state_change > now() - interval '200 milliseconds'";
+    let used = async {
+        let mut times = 0;
+        // A trial is one lookup a second.
+        while times < 5 {
+            let (_, watch) = scene.watch(1).await;
+            drop(watch);
+            let recent: i64 = sqlx::query_scalar(count)
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+            times = if recent > 0 { times + 1 } else { 0 };
+        }
+    };
+    timeout(DEADLINE, used)
+        .await
+        .expect("the standby is used again");
+}
+
+async fn a_node_without_its_primary_admits_nothing_past_the_bound() {
+    let mut scene = with_primary().await;
+    let mut rounds = Rounds::begin(1);
+    while rounds.go_on() {
+        let (tokens, watch) = scene.watch(MANY).await;
+        until_replayed(&scene).await;
+        let standby = &mut scene.standbys[0];
+        Fault::PausesReplay.begin(standby).await;
+        for node in &scene.nodes {
+            node.primary.as_ref().unwrap().turns(Weather::Silent);
+        }
+        let returned = scene.manager.revoke(&tokens).await;
+        until_nothing_is_admitted(&scene).await;
+        for node in &scene.nodes {
+            node.primary.as_ref().unwrap().turns(Weather::Clear);
+        }
+        scene.note(&returned, watch).await;
+        let standby = &mut scene.standbys[0];
+        Fault::PausesReplay.end(standby, &scene.server).await;
+    }
+    scene
+        .end("cut off from the primary, with a paused standby")
+        .await;
 }
 
 async fn a_promoted_standby_beside_the_old_primary_keeps_the_bound() {

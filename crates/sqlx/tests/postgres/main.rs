@@ -30,6 +30,7 @@ mod proxy;
 mod races;
 mod releases;
 mod restore;
+mod retention;
 mod roles;
 mod schema;
 #[path = "../../../../tests/services/server.rs"]
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         pools::tests(),
         processes::tests(),
         races::tests(),
+        retention::tests(),
         roles::tests(),
         schema::tests(),
         snapshots::tests(),

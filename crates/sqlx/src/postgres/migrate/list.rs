@@ -70,7 +70,7 @@ pub(super) struct Index {
 pub(super) const FIRST_MANAGED: i64 = 4;
 
 /// All migrations, in order.
-pub(super) const MIGRATIONS: [Migration; 7] = [
+pub(super) const MIGRATIONS: [Migration; 8] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -283,6 +283,16 @@ pub(super) const MIGRATIONS: [Migration; 7] = [
         min_reader: 1,
         min_writer: 5,
         sql: include_str!("../../../migrations/postgres/0007_maintenance.sql"),
+        rights: &[],
+        fill: None,
+        indexes: &[],
+    },
+    Migration {
+        version: 8,
+        name: "retention",
+        min_reader: 1,
+        min_writer: 5,
+        sql: include_str!("../../../migrations/postgres/0008_retention.sql"),
         rights: &[],
         fill: None,
         indexes: &[],
