@@ -132,7 +132,7 @@ async fn insert(store: &impl TokenRegistry, app: AppId, number: u32, now: Timest
 pub(crate) async fn keys_of_a_busy_day_are_left_to_maintenance(store: impl TokenRegistry + Clone) {
     let tokens = ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap());
     let app = tokens.create_app("Billing").await.unwrap().id;
-    let now = SystemClock.now();
+    let now = SystemClock::default().now();
     let before = now.checked_sub(SignedDuration::from_hours(72)).unwrap();
     for number in 0..150 {
         insert(&store, app, number, before).await;
