@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditEventId, AuditLog,
-    AuditOutcome, AuditQuery, Authenticator, ChangeLog, Changes, LivePage, MemoryStore, Mutation,
-    Op, Page, Policy, Revision, StoreError, TokenCursor, TokenDigest, TokenId, TokenQuery,
-    TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    AuditOutcome, AuditQuery, Authenticator, ChangeLog, Changes, Committed, LivePage, MemoryStore,
+    Mutation, Op, Page, Policy, Revision, StoreError, TokenCursor, TokenDigest, TokenId,
+    TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 
 #[global_allocator]
@@ -28,10 +28,11 @@ struct Noting(Mutex<Vec<&'static str>>);
 const REVISION: Revision = Revision::new(7, 9);
 
 /// Every method, in the order in which [`call_all`] calls them.
-const METHODS: [&str; 18] = [
+const METHODS: [&str; 19] = [
     "find",
     "find_many",
     "apply",
+    "apply_with_revision",
     "app",
     "token",
     "policy",
@@ -77,6 +78,11 @@ impl TokenRegistry for Noting {
     async fn apply(&self, _: &Mutation) -> Result<Applied, StoreError> {
         self.note("apply");
         Ok(Applied::Count(3))
+    }
+
+    async fn apply_with_revision(&self, _: &Mutation) -> Result<Committed, StoreError> {
+        self.note("apply_with_revision");
+        Ok(Committed::new(Applied::Count(3), REVISION))
     }
 
     async fn app(&self, _: &AppId) -> Result<Option<AppRecord>, StoreError> {
@@ -209,6 +215,8 @@ where
     assert_eq!(found.unwrap().len(), 2);
     let applied = TokenRegistry::apply(store, &with.mutation).await;
     assert_eq!(applied.unwrap(), Applied::Count(3));
+    let committed = TokenRegistry::apply_with_revision(store, &with.mutation).await;
+    assert_eq!(committed.unwrap().revision, Some(REVISION));
     TokenRegistry::app(store, &with.app).await.unwrap();
     TokenRegistry::token(store, &with.target).await.unwrap();
     TokenRegistry::policy(store).await.unwrap();

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    AuditLog, ChangeLog, Changes, EventLog, LivePage, Revision, StoreError, StoreErrorKind,
-    TokenRegistry, Usage, UsageLog,
+    AuditLog, ChangeLog, Changes, EventLog, FleetSettings, FleetState, LivePage, NodeId, NodePage,
+    NodeQuery, NodeRegistry, NodeReport, Revision, StoreError, StoreErrorKind, TokenRegistry,
+    Usage, UsageLog,
 };
 use crate::token::TokenId;
 
@@ -41,6 +42,19 @@ pub fn event_log<R: TokenRegistry + ?Sized>(registry: &R) -> Result<&dyn EventLo
     registry.event_log().ok_or_else(|| without("event log"))
 }
 
+/// Returns the node registry of a token registry.
+///
+/// # Errors
+///
+/// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the registry has
+/// none.
+pub fn node_registry<R: TokenRegistry + ?Sized>(
+    registry: &R,
+) -> Result<&dyn NodeRegistry, StoreError> {
+    let nodes = registry.node_registry();
+    nodes.ok_or_else(|| without("registry of nodes"))
+}
+
 fn without(log: &str) -> StoreError {
     StoreError::with_source(
         StoreErrorKind::Unsupported,
@@ -72,6 +86,29 @@ impl ChangeLog for RegistryLogs {
         now: Timestamp,
     ) -> Result<LivePage, StoreError> {
         self.changes_log()?.live(after, limit, now).await
+    }
+}
+
+#[async_trait]
+impl NodeRegistry for RegistryLogs {
+    async fn report(&self, report: &NodeReport) -> Result<FleetState, StoreError> {
+        node_registry(&*self.0)?.report(report).await
+    }
+
+    async fn nodes(&self, query: &NodeQuery) -> Result<NodePage, StoreError> {
+        node_registry(&*self.0)?.nodes(query).await
+    }
+
+    async fn remove_node(&self, id: NodeId) -> Result<bool, StoreError> {
+        node_registry(&*self.0)?.remove_node(id).await
+    }
+
+    async fn fleet(&self) -> Result<FleetState, StoreError> {
+        node_registry(&*self.0)?.fleet().await
+    }
+
+    async fn set_fleet(&self, settings: &FleetSettings) -> Result<(), StoreError> {
+        node_registry(&*self.0)?.set_fleet(settings).await
     }
 }
 

@@ -11,3 +11,4 @@ mod staleness;
 mod stalls;
 mod support;
 mod usage;
+mod waiting;

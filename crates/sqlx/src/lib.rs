@@ -24,6 +24,8 @@ mod compatibility;
 mod connect;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod listing;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod nodes;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

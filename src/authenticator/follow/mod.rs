@@ -4,6 +4,7 @@ mod catch_up;
 mod claim;
 mod log_reader;
 mod preloader;
+mod waiting;
 
 use std::{
     fmt,
@@ -36,6 +37,8 @@ use catch_up::{CatchUp, Done};
 use claim::{Claim, ended};
 use log_reader::LogReader;
 use preloader::{OnLoad, Preloader};
+pub(super) use waiting::Progress;
+pub use waiting::{WaitError, WaitErrorKind};
 
 /// A builder for a [`Follower`].
 ///
@@ -154,6 +157,7 @@ impl FollowerBuilder {
         let shared = self.authenticator.shared;
         let claim = Claim::new(&shared)?;
         let epoch = claim.epoch;
+        shared.cache.progress.follow(&self.log);
         let records = self.usage;
         let recording = records.is_some().then(|| UsageClaim::new(&shared));
         let recording = recording.transpose()?;
@@ -341,7 +345,7 @@ async fn follow(
 ) {
     let mut polls = interval(poll_interval);
     polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let log = Arc::clone(&reader.log);
+    let (log, shared) = (Arc::clone(&reader.log), Arc::clone(&reader.shared));
     let mut notification = listen(&*log).await;
     loop {
         tokio::select! {
@@ -355,6 +359,7 @@ async fn follow(
                     _ => drop(done.send(caught_up)),
                 }
             },
+            () = shared.cache.progress.wanted.notified() => drop(reader.catch_up().await),
             () = &mut notification => {
                 notification = listen(&*log).await;
                 drop(reader.catch_up().await);

@@ -6,6 +6,7 @@ mod first_token;
 mod forward_auth;
 mod log;
 mod maintenance;
+mod membership;
 mod network;
 mod observation;
 mod operations;
@@ -35,6 +36,7 @@ use client_address::ClientAddresses;
 use expiring::ExpiringRecorder;
 use first_token::FirstToken;
 use maintenance::MaintenanceTask;
+use membership::Membership;
 use network::{ConnectionLimit, Listener, Server, Signals};
 use observation::Observation;
 use operations::{Health, Metrics};
@@ -102,6 +104,8 @@ pub(crate) struct Arguments {
     /// without a recorded use, which are safe to revoke
     #[arg(long)]
     every_use_is_recorded: bool,
+    #[command(flatten)]
+    membership: membership::Options,
     #[command(flatten)]
     ages: Ages,
 }
@@ -199,6 +203,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     if let (Some(listener), Some(metrics)) = (for_operators, metrics) {
         operations::serve(listener, &mut server, health.clone(), metrics);
     }
+    // Before the follower and the first request: what is cached earlier would not be covered by receipts.
+    let membership = Membership::begin(session, &arguments.membership).await?;
     let follower = follower(session, arguments).start().await?;
     // Before the message that it listens: a program that reads the message may stop it.
     let mut signals = Signals::catch(certificate).map_err(cannot_serve)?;
@@ -237,6 +243,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
             "a signal ended the server before the latest uses were recorded",
         )),
     };
+    membership.end().await;
     match stopped {
         Err(error) if verify_only && error.kind() == StoreErrorKind::ReadOnly => {
             note(

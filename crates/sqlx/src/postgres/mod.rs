@@ -12,6 +12,7 @@ mod follower;
 mod identifier;
 mod migrate;
 mod mutate;
+mod nodes;
 mod open;
 mod planning;
 mod pooler;

@@ -2,8 +2,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
-    Outdated, OutdatedQuery, Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord,
-    TokenRegistry, TokenTarget, UsageLog, store::microseconds,
+    NodeRegistry, Outdated, OutdatedQuery, Page, Policy, StoreError, TokenCursor, TokenQuery,
+    TokenRecord, TokenRegistry, TokenTarget, UsageLog, store::microseconds,
 };
 
 use super::{PostgresStore, Query, statements::DIALECT};
@@ -151,6 +151,10 @@ impl TokenRegistry for PostgresStore {
     }
 
     fn event_log(&self) -> Option<&dyn EventLog> {
+        Some(self)
+    }
+
+    fn node_registry(&self) -> Option<&dyn NodeRegistry> {
         Some(self)
     }
 }

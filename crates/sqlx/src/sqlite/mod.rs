@@ -10,6 +10,7 @@ mod file;
 mod identifier;
 mod memory;
 mod migrate;
+mod nodes;
 mod open;
 mod place;
 #[cfg(test)]
