@@ -6,6 +6,8 @@
 //! another for the store, and the steps of a lookup, an eviction and a follower are repeated here
 //! in the order of the crate. Each model has a counterpart without the guard, which must fail.
 
+mod commits;
+
 #[path = "../../src/authenticator/in_flight.rs"]
 #[expect(dead_code, reason = "the models use a part of it")]
 mod in_flight;

@@ -1,7 +1,7 @@
 //! Converts database rows to records. Rows are validated like any other input, because other programs
 //! can write to the database.
 
-use std::{error::Error, str::FromStr};
+use std::{error::Error, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -40,6 +40,12 @@ pub(super) struct Identifier(pub(super) [u8; 16]);
 impl From<NodeId> for Identifier {
     fn from(id: NodeId) -> Self {
         Self(*id.as_bytes())
+    }
+}
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        uuid::Uuid::from_bytes(self.0).fmt(f)
     }
 }
 
@@ -397,6 +403,14 @@ pub(super) fn policy_text(policy: &Policy) -> String {
     json_text(policy)
 }
 
+/// Reads a policy as it is stored.
+pub(super) fn policy_of(text: Option<&str>) -> Result<Policy, StoreError> {
+    text.map_or_else(
+        || Ok(Policy::default()),
+        |text| serde_json::from_str(text).map_err(corrupt),
+    )
+}
+
 fn json_text(value: &impl Serialize) -> String {
     // These types consist of texts, numbers and maps with text keys, whose serialization cannot fail.
     serde_json::to_string(value).unwrap_or_default()
@@ -450,6 +464,6 @@ where
     text.parse().map_err(corrupt)
 }
 
-fn corrupt(error: impl Error + Send + Sync + 'static) -> StoreError {
+pub(crate) fn corrupt(error: impl Error + Send + Sync + 'static) -> StoreError {
     StoreError::with_source(StoreErrorKind::Corrupt, error)
 }

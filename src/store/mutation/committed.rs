@@ -8,8 +8,8 @@ pub struct Committed {
     /// The result.
     pub applied: Applied,
     /// A revision that includes the change: that of its last entry in the
-    /// [change log](crate::ChangeLog), or the latest one if the change added no entry. `None` if the
-    /// store does not return revisions.
+    /// [change log](crate::ChangeLog). A change without an entry has the latest one, or none. `None` if
+    /// the store does not return revisions.
     pub revision: Option<Revision>,
 }
 

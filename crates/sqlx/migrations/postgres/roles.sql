@@ -42,7 +42,8 @@ GRANT SELECT, INSERT, DELETE ON api_token_keys TO api_token_manager;
 GRANT SELECT, INSERT ON api_token_audit TO api_token_manager;
 GRANT SELECT ON api_token_current_policy, api_token_event_log TO api_token_manager;
 
--- Changes are calls of these functions: each takes an event and returns what was applied. The rights to the tables are for nodes of the version before.
+-- Changes are calls of the procedure `api_token_change`. The rights to the tables, and to the functions that take an
+-- event and return what was applied, are for nodes of earlier versions.
 DO $$
 DECLARE
     change text;
@@ -51,9 +52,9 @@ BEGIN
         SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
         WHERE p.pronamespace = pg_catalog.quote_ident(current_schema())::regnamespace
           AND (p.proargtypes[0] = to_regtype('api_token_event') AND p.prorettype = to_regtype('api_token_applied')
-              OR p.proname = 'api_token_describe')
+              OR p.proname IN ('api_token_describe', 'api_token_change', 'api_token_make_all'))
     LOOP
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO api_token_manager', change);
+        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO api_token_manager', change);
     END LOOP;
 END
 $$;

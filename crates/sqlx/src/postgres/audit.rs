@@ -4,7 +4,7 @@ use tower_api_tokens::{
     AuditEvent, AuditEventId, AuditLog, AuditQuery, Page, StoreError, store::microseconds,
 };
 
-use super::{PostgresStore, Query, mutate::bind_event};
+use super::{PostgresStore, Query};
 use crate::rows::{Identifier, changes_text, event_from, event_id, page_from, surplus};
 
 impl PostgresStore {
@@ -19,17 +19,51 @@ pub(super) fn event_rows<'e>(events: impl IntoIterator<Item = &'e AuditEvent>) -
     Value::from(rows.collect::<Vec<_>>()).to_string()
 }
 
-fn event_row(event: &AuditEvent) -> Value {
+/// Returns an event as a JSON row.
+pub(super) fn event_row(event: &AuditEvent) -> Value {
     json!({
         "id": event.id,
         "at": microseconds(event.at),
-        "actor": event.actor,
+        "actor": actor_of(event),
         "action": event.action,
         "app_id": event.app,
         "token": event.token,
-        "outcome": event.outcome,
+        "outcome": outcome_of(event),
         "changes": (!event.changes.is_empty()).then_some(&event.changes),
     })
+}
+
+fn bind_event(query: Query, event: &AuditEvent) -> Query {
+    query
+        .bind(Identifier::from(event.id))
+        .bind(microseconds(event.at))
+        .bind(actor_of(event))
+        .bind(event.action.as_str())
+        .bind(event.app.map(|app| app.to_string()))
+        .bind(event.token.map(Identifier::from))
+        .bind(outcome_of(event))
+}
+
+/// The maximum length of an event's outcome, in characters.
+const MAX_OUTCOME_LEN: usize = 200;
+
+fn actor_of(event: &AuditEvent) -> String {
+    let actor = storable(&event.actor);
+    let end = actor.floor_char_boundary(AuditEvent::MAX_ACTOR_LEN);
+    actor[..end].to_owned()
+}
+
+fn outcome_of(event: &AuditEvent) -> String {
+    let outcome = storable(&event.outcome.to_string());
+    match outcome.char_indices().nth(MAX_OUTCOME_LEN) {
+        Some((end, _)) => outcome[..end].to_owned(),
+        None => outcome,
+    }
+}
+
+/// PostgreSQL cannot store NUL in text, so it is replaced: it must not make the change fail.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 #[async_trait]

@@ -10,12 +10,10 @@ use std::{
 };
 
 use sqlx::{
-    Connection, Execute, PgConnection, PgPool, Postgres, SqlStr,
-    pool::PoolConnection,
+    Connection, Execute, PgConnection, PgPool, Postgres, Row, SqlStr,
     postgres::{PgArguments, PgRow},
 };
 use tokio::{
-    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{sleep, timeout},
 };
@@ -23,16 +21,13 @@ use tower_api_tokens::StoreError;
 
 use super::{
     error::{from_sqlx, is_serialization_failure},
+    lending::{GRACE, Lender},
     servers::{Report, Servers},
     session::Timeouts,
 };
 use crate::rows::TOKEN_COLUMNS;
 
 pub(super) type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
-
-/// How long a statement may keep running after its caller was dropped. Then its connection is closed
-/// to make room for another.
-const GRACE: Duration = Duration::from_millis(200);
 
 /// The maximum number of concurrent reads in transactions, including those that dropped callers left
 /// behind.
@@ -71,9 +66,9 @@ impl Work {
 }
 
 pub(super) struct Connections {
-    lookups: PgPool,
+    lookups: Lender,
     /// The same pool as for lookups if it is the caller's.
-    others: PgPool,
+    others: Lender,
     /// Whether the settings of the store apply to the sessions.
     ours: bool,
     /// Whether each statement runs in a transaction with its own settings: behind a pooler, and in the
@@ -83,13 +78,15 @@ pub(super) struct Connections {
     lists: Arc<Semaphore>,
     usage: Arc<Semaphore>,
     changes: Arc<Semaphore>,
+    /// The maximum number of concurrent changes.
+    most_changes: usize,
     servers: Servers,
 }
 
 impl Connections {
     /// Creates connections from the store's own pools.
-    pub(super) fn own(lookups: PgPool, others: PgPool, ours: bool, in_transactions: bool) -> Self {
-        let size = others.options().get_max_connections();
+    pub(super) fn own(lookups: Lender, others: Lender, ours: bool, in_transactions: bool) -> Self {
+        let size = others.pool().options().get_max_connections();
         // One connection is reserved for changes.
         Self::new(lookups, others, (size - 1, size), ours, in_transactions)
     }
@@ -98,12 +95,13 @@ impl Connections {
     pub(super) fn shared(pool: PgPool, in_transactions: bool) -> Self {
         let size = pool.options().get_max_connections();
         let limits = (size / 4, size / 2);
+        let pool = Lender::shared(pool);
         Self::new(pool.clone(), pool, limits, false, in_transactions)
     }
 
     fn new(
-        lookups: PgPool,
-        others: PgPool,
+        lookups: Lender,
+        others: Lender,
         (lists, changes): (u32, u32),
         ours: bool,
         in_transactions: bool,
@@ -121,13 +119,24 @@ impl Connections {
             lists: permits(lists),
             usage: permits(1),
             changes: permits(changes),
+            most_changes: usize::try_from(changes.max(1)).unwrap_or(usize::MAX),
             servers: Servers::default(),
         }
     }
 
     /// Returns the pool whose options the follower's connection uses.
     pub(super) fn pool(&self) -> &PgPool {
-        &self.lookups
+        self.lookups.pool()
+    }
+
+    /// Returns the maximum number of concurrent changes.
+    pub(super) fn most_changes(&self) -> usize {
+        self.most_changes
+    }
+
+    /// Returns how long a change waits for a connection.
+    pub(super) fn patience(&self) -> Duration {
+        self.others.pool().options().get_acquire_timeout()
     }
 
     pub(super) fn servers(&self) -> &Servers {
@@ -139,7 +148,7 @@ impl Connections {
         self.others.close().await;
     }
 
-    fn pool_for(&self, work: Work) -> &PgPool {
+    fn pool_for(&self, work: Work) -> &Lender {
         match work {
             Work::Lookup | Work::Log => &self.lookups,
             Work::Reading | Work::Listing | Work::Usage | Work::Change => &self.others,
@@ -161,7 +170,7 @@ impl Connections {
             Work::Usage => &self.usage,
             Work::Change => &self.changes,
         };
-        let patience = self.pool_for(work).options().get_acquire_timeout();
+        let patience = self.pool_for(work).pool().options().get_acquire_timeout();
         let permit = timeout(patience, Arc::clone(permits).acquire_owned()).await;
         let permit = permit.map_err(|_| {
             StoreError::unavailable("too many concurrent statements for the connections of the store; try again, or raise `max_connections`")
@@ -202,6 +211,18 @@ impl Connections {
     pub(super) async fn run(&self, work: Work, query: Query) -> Result<Vec<PgRow>, StoreError> {
         let permit = self.permit(work).await?;
         self.run_with(work, query, permit).await
+    }
+
+    /// Calls a procedure that commits by itself, and returns its only text. All of it is awaited, because the last
+    /// commit comes after the row.
+    pub(super) async fn call(&self, call: SqlStr) -> Result<String, sqlx::Error> {
+        let mut lent = self.others.lend(false).await?;
+        let rows: Result<Vec<PgRow>, _> = sqlx::raw_sql(call).fetch_all(lent.connection()?).await;
+        if matches!(rows, Ok(_) | Err(sqlx::Error::Database(_))) {
+            lent.give_back();
+        }
+        let rows = rows?;
+        rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
     }
 
     /// Whether a new connection may reach a server that is ahead.
@@ -254,31 +275,31 @@ pub(super) fn duplicate(mut query: Query) -> Result<(Query, Query), sqlx::Error>
 }
 
 async fn run_alone(
-    pool: &PgPool,
+    pool: &Lender,
     query: Query,
     keeps: impl FnOnce(&[PgRow]) -> bool,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
-    let mut lent = PooledConnection::for_statement(pool).await?;
+    let mut lent = pool.lend(false).await?;
     let rows = query.fetch_all(lent.connection()?).await;
     match &rows {
         Ok(rows) if !keeps(rows) => lent.close(),
-        Ok(_) | Err(sqlx::Error::Database(_)) => lent.return_to_pool(),
+        Ok(_) | Err(sqlx::Error::Database(_)) => lent.give_back(),
         Err(_) => {}
     }
     rows
 }
 
 async fn run_in_transaction(
-    pool: &PgPool,
+    pool: &Lender,
     begin: SqlStr,
     query: Query,
     keeps: impl FnOnce(&[PgRow]) -> bool,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
-    let mut lent = PooledConnection::in_transaction(pool).await?;
+    let mut lent = pool.lend(true).await?;
     let rows = fetch_in_transaction(lent.connection()?, begin, query).await;
     match &rows {
         Ok(rows) if !keeps(rows) => lent.close(),
-        Ok(_) => lent.return_to_pool(),
+        Ok(_) => lent.give_back(),
         Err(_) => {}
     }
     rows
@@ -294,63 +315,4 @@ pub(super) async fn fetch_in_transaction(
     let rows = query.fetch_all(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(rows)
-}
-
-/// A connection of a pool, returned when its statement is done. If dropped earlier, while the server may
-/// still be busy with it, it is closed and no longer counted.
-struct PooledConnection {
-    connection: Option<PoolConnection<Postgres>>,
-    in_transaction: bool,
-}
-
-impl PooledConnection {
-    async fn for_statement(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        let connection = Some(pool.acquire().await?);
-        Ok(Self {
-            connection,
-            in_transaction: false,
-        })
-    }
-
-    async fn in_transaction(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        let connection = Some(pool.acquire().await?);
-        Ok(Self {
-            connection,
-            in_transaction: true,
-        })
-    }
-
-    fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
-        self.connection
-            .as_deref_mut()
-            .ok_or(sqlx::Error::PoolClosed)
-    }
-
-    fn return_to_pool(mut self) {
-        drop(self.connection.take());
-    }
-
-    /// Closes the connection and makes room for another.
-    fn close(mut self) {
-        drop(self.connection.take().map(PoolConnection::detach));
-    }
-}
-
-impl Drop for PooledConnection {
-    fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else {
-            return;
-        };
-        let runtime = Handle::try_current();
-        let (false, Ok(runtime)) = (self.in_transaction, runtime) else {
-            drop(connection.detach());
-            return;
-        };
-        // Most statements end soon, and waiting is cheaper than connecting again.
-        runtime.spawn(async move {
-            if !matches!(timeout(GRACE, connection.ping()).await, Ok(Ok(()))) {
-                drop(connection.detach());
-            }
-        });
-    }
 }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sqlx::error::DatabaseError;
 use thiserror::Error;
 use tower_api_tokens::{StoreError, StoreErrorKind};
@@ -22,6 +24,22 @@ pub(super) fn from_sqlx(error: sqlx::Error) -> StoreError {
         }
         error => StoreError::unavailable(error),
     }
+}
+
+/// Returns the error of a call that several changes shared.
+pub(super) fn from_shared(error: &Arc<sqlx::Error>) -> StoreError {
+    match &**error {
+        sqlx::Error::Database(error) => from_server(error.as_ref()),
+        _ => StoreError::unavailable(Arc::clone(error)),
+    }
+}
+
+/// Whether a call failed because of one of its changes, before any was made: a value or a constraint, or an exception of
+/// a trigger.
+pub(super) fn concerns_one_change(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    let classes = ["22", "23", "55000", "P0"];
+    code.is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
 }
 
 /// Whether a transaction was rolled back with a serialization failure.

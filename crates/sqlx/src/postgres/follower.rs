@@ -82,6 +82,11 @@ impl Follower {
         }
     }
 
+    /// Returns what wakes the followers in this process.
+    pub(super) fn notified(&self) -> Arc<Notify> {
+        Arc::clone(&self.notified)
+    }
+
     /// Wakes the followers in this process after a change by this process.
     pub(super) fn wake(&self) {
         self.notified.notify_waiters();

@@ -10,13 +10,17 @@ mod events;
 mod facts;
 mod follower;
 mod identifier;
+mod lending;
 mod migrate;
 mod mutate;
 mod nodes;
 mod open;
+mod optimistic;
+mod outcome;
 mod planning;
 mod pooler;
 mod purge;
+mod queue;
 mod registry;
 mod required;
 mod schema;
@@ -37,7 +41,10 @@ use connections::{Connections, Query, Work, duplicate};
 use error::from_sqlx;
 use follower::Follower;
 use migrate::IndexBuilder;
+use optimistic::AssumedPolicy;
+use outcome::Outcome;
 use purge::Purging;
+use queue::Queue;
 use schema::Schema;
 use servers::{Assessment, Report};
 use statements::Statements;
@@ -101,14 +108,19 @@ pub use sqlx::PgPool;
 ///
 /// # Durability
 ///
-/// A change is on the server's disk before it is acknowledged. If `synchronous_commit` is `off`, the
-/// store raises it to `local` for its own transactions. A server with `fsync` off guarantees nothing.
-/// For changes to survive a failover to a standby, configure synchronous replication on the server.
+/// A change is on the server's disk before it is acknowledged, and so is everything that a refusal relies on. If
+/// `synchronous_commit` is `off`, the store raises it to `local` for its own transactions. A server with `fsync` off
+/// guarantees nothing. For changes to survive a failover to a standby, configure synchronous replication on the server.
+///
+/// Other nodes may see a change a moment before it is on disk. If the server crashes in that moment, the change fails
+/// with an error, and the nodes that have seen it clear their caches.
 ///
 /// # Several nodes
 ///
 /// Any number of nodes can verify and manage. Changes are serialized by a lock, and numbered in commit
-/// order. Each takes a single round trip, so a process that freezes during one does not block the others.
+/// order. They release the lock before they wait for the disk and for standbys, so changes of all nodes share these
+/// waits. Changes that wait in one process share a call. Issuing, rotating or revoking a token takes a single round
+/// trip, so a process that freezes during one does not block the others.
 /// A node that [follows](tower_api_tokens::ApiTokens::follow) the store polls the change log about once a
 /// second. A notification (`NOTIFY`) on a separate connection makes it read the log immediately; if that
 /// connection is lost, it is reopened, and changes are only noticed later. See the guide `docs/fleet.md`.
@@ -144,6 +156,8 @@ pub struct PostgresStore {
 
 struct Inner {
     connections: Arc<Connections>,
+    queue: Queue,
+    policy: AssumedPolicy,
     follower: Follower,
     statements: Statements,
     /// Whether prepared statements can be reused.
@@ -213,9 +227,17 @@ impl PostgresStore {
         indexes: Option<IndexBuilder>,
         access: Access,
     ) -> Self {
+        let connections = Arc::new(connections);
+        let queue = Queue::new(
+            Arc::clone(&connections),
+            schema.clone(),
+            follower.notified(),
+        );
         Self {
             inner: Arc::new(Inner {
-                connections: Arc::new(connections),
+                connections,
+                queue,
+                policy: AssumedPolicy::default(),
                 follower,
                 statements: Statements::new(schema),
                 keeps_statements,
@@ -280,12 +302,23 @@ impl PostgresStore {
         .await
     }
 
-    /// Runs a statement that makes a change, then wakes the followers in this process. It runs in a task,
+    fn check_access(&self) -> Result<(), StoreError> {
+        match self.inner.access {
+            Access::Read => Err(StoreError::new(StoreErrorKind::ReadOnly)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a change to tokens or apps, which completes even if the caller is dropped.
+    async fn make_change(&self, change: String, urgent: bool) -> Result<Outcome, StoreError> {
+        self.check_access()?;
+        self.inner.queue.make(change, urgent).await
+    }
+
+    /// Runs a statement that writes something else, then wakes the followers in this process. It runs in a task,
     /// so that it completes even if the caller is dropped.
     async fn change(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
-        if self.inner.access == Access::Read {
-            return Err(StoreError::new(StoreErrorKind::ReadOnly));
-        }
+        self.check_access()?;
         let inner = Arc::clone(&self.inner);
         run_to_end(async move {
             let rows = inner.connections.run(Work::Change, query).await?;

@@ -23,6 +23,7 @@ use super::{
     error::{from_sqlx, incompatible, invalid},
     facts::{MANAGING, READING, ServerFacts, VERSION, check_rights},
     follower::{Follower, Source},
+    lending::{Lender, answers},
     migrate::{IndexBuilder, lacks_indexes, latest_version, migrate, read_version},
     pooler::{Lasting, keeps_statements},
     required::{check_changes, check_triggers},
@@ -34,12 +35,10 @@ use crate::compatibility::Access;
 /// The timeout for getting a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A lookup connection that was idle for longer is tested before it is used. A connection for changes is
-/// always tested, because callers do not retry failed changes.
+/// A connection that was idle for longer is tested before it is used: one for changes sooner, because callers do
+/// not retry failed changes.
 const IDLE: Duration = Duration::from_secs(1);
-
-/// The timeout for testing a connection.
-const TRIED_WITHIN: Duration = Duration::from_secs(1);
+const IDLE_OF_CHANGES: Duration = Duration::from_millis(200);
 
 /// The oldest version of PostgreSQL with all the functions that the store uses.
 const OLDEST_SERVER: i32 = 130_000;
@@ -110,15 +109,12 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
             let others = (builder.max_connections / 3).clamp(1, MAX_OTHERS);
             let lookups = builder.max_connections - others;
             let pool = |connections, timeouts: Timeouts, idle| {
-                own_pool(
-                    &options,
-                    connections,
-                    lasting.sessions.then_some(timeouts),
-                    idle,
-                )
+                let timeouts = lasting.sessions.then_some(timeouts);
+                let pool = own_pool(&options, connections, timeouts, idle);
+                Lender::own(pool, idle)
             };
             let lookups = pool(lookups, Timeouts::LOOKUP, IDLE);
-            let others = pool(others, Timeouts::OTHERS, Duration::ZERO);
+            let others = pool(others, Timeouts::OTHERS, IDLE_OF_CHANGES);
             Connections::own(lookups, others, lasting.sessions, in_transactions)
         }
         Origin::Shared(pool) => Connections::shared(pool, !lasting.statements || !reads_committed),
@@ -259,10 +255,6 @@ fn own_pool(
             Box::pin(async move { Ok(metadata.idle_for < idle || answers(connection).await) })
         })
         .connect_lazy_with(options.clone())
-}
-
-async fn answers(connection: &mut PgConnection) -> bool {
-    matches!(timeout(TRIED_WITHIN, connection.ping()).await, Ok(Ok(())))
 }
 
 fn access(builder: &PostgresStoreBuilder) -> Access {

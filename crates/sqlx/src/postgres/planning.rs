@@ -5,19 +5,15 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use tower_api_tokens::{
-    AppId, AppRecord, Applied, AsyncSnapshot, Change, Mutation, Plan, Policy, Revision, StoreError,
-    TokenId, TokenRecord, TokenTarget, UsedKey, Write,
+    AppId, AppRecord, AsyncSnapshot, Change, Mutation, Plan, Policy, Revision, StoreError,
+    StoreErrorKind, TokenId, TokenRecord, TokenTarget, UsedKey, Write,
     store::{microseconds, truncate_to_microsecond},
 };
 
-use super::{
-    PostgresStore, Query,
-    audit::event_rows,
-    mutate::{bind_key, outcome},
-};
+use super::{PostgresStore, Query, audit::event_row, mutate::Call, outcome::Made};
 use crate::rows::{
-    self, Columns, Identifier, TOKEN_COLUMNS, app_from, changes_text, log_is_empty, policy_from,
-    policy_text, readable, revision_at, token_from, token_if_any, unsupported, used_key_from,
+    self, Columns, Identifier, TOKEN_COLUMNS, app_from, log_is_empty, policy_from, policy_text,
+    readable, revision_at, token_from, token_if_any, unsupported, used_key_from,
 };
 
 /// How often to plan a change again because something that it depends on has changed.
@@ -25,63 +21,66 @@ const ATTEMPTS: usize = 50;
 
 impl PostgresStore {
     /// Plans a change and commits it.
-    pub(super) async fn plan_and_commit(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+    pub(super) async fn plan_and_commit(&self, mutation: &Mutation) -> Result<Made, StoreError> {
         let mut mutation = mutation.clone();
         // Stored times are truncated to microseconds, and this time is compared with them.
         mutation.at = truncate_to_microsecond(mutation.at);
         for _ in 0..ATTEMPTS {
             let mut reader = Reader::new(self);
-            let plan = mutation.plan_async(&mut reader).await?;
-            let plan = plan.truncated_to_microseconds();
-            let query = self.commit(&mutation, &plan, &reader.reads)?;
-            let rows = self.change(query).await?;
-            if outcome(&rows)?.is_made() {
-                return Ok(plan.applied);
+            let plan = match mutation.plan_async(&mut reader).await {
+                Ok(plan) => plan.truncated_to_microseconds(),
+                Err(error) => {
+                    // What it has read may not be durable yet.
+                    if error.kind() != StoreErrorKind::Unavailable {
+                        self.inner.queue.await_earlier().await?;
+                    }
+                    return Err(error);
+                }
+            };
+            let call = commit(&mutation, &plan, &reader.reads)?;
+            let outcome = self.make_change(call.text(), false).await?;
+            if outcome.is_made()? {
+                return outcome.made(plan.applied);
             }
         }
         Err(StoreError::unavailable(
             "too many concurrent changes; try again",
         ))
     }
+}
 
-    fn commit(&self, mutation: &Mutation, plan: &Plan, reads: &Reads) -> Result<Query, StoreError> {
-        let writes = Writes::of(plan)?;
-        let events = plan.writes.iter().filter_map(|write| match write {
-            Write::AppendEvent(event) => Some(event),
-            _ => None,
-        });
-        let events: Vec<_> = events.collect();
-        let calls = &self.statements().calls;
-        let (function, event) = match events.as_slice() {
-            [] => (&calls.commit, None),
-            [event] => (&calls.commit, Some(*event)),
-            _ => (&calls.commit_many, None),
-        };
-        let call = self.begin_call(function, event);
-        let call = bind_key(call.bind(event.and_then(changes_text)), mutation);
-        let policy = reads.policy.clone();
-        let call = call
-            .bind(writes.made.map(Identifier::from))
-            .bind(reads.since.map(|since| since.number.cast_signed()))
-            .bind(reads.since.map(|since| since.mark.cast_signed()))
-            .bind(reads.digests.clone())
-            .bind(reads.apps.clone())
-            .bind(reads.owners.clone())
-            .bind(policy.is_some())
-            .bind(policy.flatten())
-            .bind(writes.logged_digests)
-            .bind(writes.logged_apps)
-            .bind(Value::from(writes.new_apps).to_string())
-            .bind(Value::from(writes.changed_apps).to_string())
-            .bind(Value::from(writes.new_tokens).to_string())
-            .bind(Value::from(writes.changed_tokens).to_string())
-            .bind(writes.removed_app)
-            .bind(writes.policy);
-        Ok(match events.len() {
-            0 | 1 => call,
-            _ => call.bind(event_rows(events)),
-        })
-    }
+fn commit(mutation: &Mutation, plan: &Plan, reads: &Reads) -> Result<Call, StoreError> {
+    let writes = Writes::of(plan)?;
+    let events = plan.writes.iter().filter_map(|write| match write {
+        Write::AppendEvent(event) => Some(event),
+        _ => None,
+    });
+    let events: Vec<_> = events.collect();
+    let (event, others) = match events.as_slice() {
+        [] => (None, &[][..]),
+        [event] => (Some(*event), &[][..]),
+        events => (None, events),
+    };
+    let arguments = json!({
+        "made": writes.made,
+        "since": reads.since.map(|since| since.number.cast_signed()),
+        "since_mark": reads.since.map(|since| since.mark.cast_signed()),
+        "digests": reads.digests,
+        "apps": reads.apps,
+        "owners": reads.owners,
+        "obeys_policy": reads.policy.is_some(),
+        "policy": reads.policy.clone().flatten(),
+        "logged_digests": writes.logged_digests,
+        "logged_apps": writes.logged_apps,
+        "new_apps": writes.new_apps,
+        "changed_apps": writes.changed_apps,
+        "new_tokens": writes.new_tokens,
+        "changed_tokens": writes.changed_tokens,
+        "removed_app": writes.removed_app,
+        "new_policy": writes.policy,
+        "events": others.iter().map(|event| event_row(event)).collect::<Vec<_>>(),
+    });
+    Ok(Call::new("commit", event, arguments).with_key(mutation))
 }
 
 /// The writes of a plan, by what they write.
@@ -93,7 +92,7 @@ struct Writes {
     changed_tokens: Vec<Value>,
     removed_app: Option<String>,
     policy: Option<String>,
-    logged_digests: Vec<Vec<u8>>,
+    logged_digests: Vec<String>,
     logged_apps: Vec<String>,
     /// The token that is stored with the idempotency key.
     made: Option<TokenId>,
@@ -113,7 +112,7 @@ impl Writes {
                 Write::PutPolicy(policy) => writes.policy = Some(policy_text(policy)),
                 Write::AppendEvent(_) => {}
                 Write::Log(Change::Token(digest)) => {
-                    writes.logged_digests.push(digest.as_bytes().to_vec());
+                    writes.logged_digests.push(digest.to_hex());
                 }
                 Write::Log(Change::App(app)) => writes.logged_apps.push(app.to_string()),
                 // Other functions remove records and restart the log.
@@ -138,7 +137,7 @@ fn app_row(app: &AppRecord) -> Value {
     })
 }
 
-fn token_row(token: &TokenRecord) -> Value {
+pub(super) fn token_row(token: &TokenRecord) -> Value {
     json!({
         "id": token.id,
         "digest": token.digest.to_hex(),
@@ -163,7 +162,7 @@ fn token_row(token: &TokenRecord) -> Value {
 struct Reads {
     /// The oldest revision at which something was read.
     since: Option<Revision>,
-    digests: Vec<Vec<u8>>,
+    digests: Vec<String>,
     apps: Vec<String>,
     /// Apps all of whose tokens were read.
     owners: Vec<String>,
@@ -198,7 +197,7 @@ impl<'s> Reader<'s> {
     fn read_token(&mut self, row: &PgRow) -> Result<Option<TokenRecord>, StoreError> {
         let token = token_if_any(row)?;
         if let Some(token) = &token {
-            self.reads.digests.push(token.digest.as_bytes().to_vec());
+            self.reads.digests.push(token.digest.to_hex());
             self.reads.apps.push(token.app.id.to_string());
         }
         Ok(token)
@@ -286,8 +285,10 @@ impl AsyncSnapshot for Reader<'_> {
         let rows = self.store.read(query).await?;
         let Some(row) = rows.first() else {
             self.reads.policy = Some(None);
+            self.store.inner.policy.set(None);
             return Ok(Policy::default());
         };
+        self.store.inner.policy.set(row.text(0)?);
         self.reads.policy = Some(row.text(0)?.map(str::to_owned));
         policy_from(row)
     }

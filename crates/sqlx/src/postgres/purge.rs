@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sqlx::SqlStr;
 use tower_api_tokens::{Applied, Mutation, StoreError, store::microseconds};
 
-use super::PostgresStore;
+use super::{PostgresStore, outcome::Made};
 use crate::rows::{Columns, Identifier};
 
 /// The number of steps to search ahead.
@@ -64,7 +64,7 @@ impl PostgresStore {
         mutation: &Mutation,
         before: Timestamp,
         limit: usize,
-    ) -> Result<Applied, StoreError> {
+    ) -> Result<Made, StoreError> {
         let before = microseconds(before);
         let mut ahead = self.inner.purging.take(before);
         if ahead.candidates.len() < limit {
@@ -92,9 +92,9 @@ impl PostgresStore {
         }
         let step = limit.min(ahead.candidates.len());
         let candidates: Vec<_> = ahead.candidates.drain(..step).collect();
-        let purged = self.make(mutation, candidates).await?;
+        let purged = self.make(mutation, &candidates).await?;
         // The last step searched from the start, and so does the next purge.
-        if matches!(purged, Applied::Count(count) if count == limit) {
+        if matches!(purged.applied, Applied::Count(count) if count == limit) {
             self.inner.purging.put_back(ahead);
         }
         Ok(purged)

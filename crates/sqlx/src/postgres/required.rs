@@ -3,7 +3,7 @@
 use sqlx::{Connection, PgConnection, Row};
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
-use super::{error::from_sqlx, mutate::FUNCTIONS, schema::Schema};
+use super::{error::from_sqlx, schema::Schema};
 
 /// The triggers that write the change log and make changes durable, with their tables.
 const TRIGGERS: [(&str, &str); 10] = [
@@ -18,6 +18,9 @@ const TRIGGERS: [(&str, &str); 10] = [
     ("api_token_audit", "a_durable"),
     ("api_token_audit", "b_position"),
 ];
+
+/// What a role must be allowed to execute to make changes.
+const ROUTINES: &[&str] = &["api_token_change", "api_token_make_all"];
 
 /// Checks that every trigger exists and is enabled. Without the triggers, nodes do not see changes that are
 /// made by hand.
@@ -81,7 +84,7 @@ pub(super) async fn check_changes(
             ON p.proname = needed.name \
         WHERE has_function_privilege(p.oid, 'EXECUTE') IS NOT TRUE",
     )
-    .bind(FUNCTIONS)
+    .bind(ROUTINES)
     .bind(schema.name())
     .persistent(false)
     .fetch_one(&mut *transaction)

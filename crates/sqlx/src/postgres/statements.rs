@@ -1,6 +1,6 @@
 //! Every statement: none is put together from values.
 
-use super::{mutate::Calls, schema::Schema};
+use super::schema::Schema;
 use crate::{listing::Dialect, nodes::node_columns};
 use sqlx::SqlStr;
 
@@ -9,15 +9,13 @@ macro_rules! statements {
         /// The statements on the tables of one schema.
         pub(super) struct Statements {
             schema: Schema,
-            pub(super) calls: Calls,
             $($(#[doc = $doc])* pub(super) $name: SqlStr,)*
         }
 
         impl Statements {
             pub(super) fn new(schema: Schema) -> Self {
-                let calls = Calls::new(&schema);
                 $(let $name = schema.fill($template);)*
-                Self { schema, calls, $($name,)* }
+                Self { schema, $($name,)* }
             }
         }
     };

@@ -4,6 +4,7 @@ use std::{env, sync::LazyLock, thread, time::Duration};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
+use sqlx::{Connection, PgConnection};
 
 use crate::{
     flawed::Flaw,
@@ -104,6 +105,30 @@ impl Ordeal {
         server.kill();
         let reports = life.end();
         server.start().await;
+        self.check(&reports).await
+    }
+
+    /// Runs one process until its server is killed, and goes on with a standby.
+    pub(crate) async fn fail_over(
+        &mut self,
+        server: &mut Server,
+        standby: Server,
+    ) -> Result<(), Violation> {
+        let moment = self.moment();
+        let mut life = self.begin();
+        life.hear(moment.reports.max(1));
+        thread::sleep(moment.delay);
+        server.kill();
+        let reports = life.end();
+        *server = standby;
+        self.url = server.url();
+        let mut connection = PgConnection::connect(&self.url).await.unwrap();
+        let promoted: bool = sqlx::query_scalar("SELECT pg_promote()")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert!(promoted);
+        connection.close().await.unwrap();
         self.check(&reports).await
     }
 

@@ -6,6 +6,7 @@ use crate::{ordeal::Ordeal, server::Server, services::Test, violation::Violation
 
 const KILLS: u32 = 300;
 const KILLS_OF_SERVER: u32 = 20;
+const FAILOVERS: u32 = 4;
 /// Enough on a busy machine too, where few changes are made before each kill.
 const KILLS_UNTIL_DETECTED: u32 = 200;
 
@@ -19,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_killed_process_loses_nothing_in_postgres,
         a_killed_server_loses_nothing,
         a_killed_server_with_synchronous_commit_off_loses_nothing,
+        a_failover_to_a_synchronous_standby_loses_nothing,
         a_change_acknowledged_before_it_is_durable_is_detected,
     ]
 }
@@ -49,6 +51,36 @@ async fn survive(server: &mut Server) {
         ordeal.kill_server(server).await.unwrap();
     }
     ordeal.has_hit_the_midst();
+}
+
+/// Each time, the primary is killed, and a new standby takes its place.
+async fn a_failover_to_a_synchronous_standby_loses_nothing() {
+    let mut server = Server::start_new(&[]).await;
+    let mut ordeal = Ordeal::on(&server.url(), None).await;
+    for _ in 0..FAILOVERS {
+        let standby = server.start_standby().await;
+        let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+        for statement in [
+            "ALTER SYSTEM SET synchronous_standby_names = '*'",
+            "SELECT pg_reload_conf()",
+        ] {
+            sqlx::raw_sql(statement)
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+        let is_synchronous =
+            "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')";
+        while !sqlx::query_scalar::<_, bool>(is_synchronous)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
+        {
+            tokio::task::yield_now().await;
+        }
+        connection.close().await.unwrap();
+        ordeal.fail_over(&mut server, standby).await.unwrap();
+    }
 }
 
 /// Proves that the check can fail: without the waiting of the store's functions, the same server loses

@@ -22,7 +22,9 @@ mod isolation;
 mod listing;
 mod log;
 mod opening;
+mod order;
 mod outages;
+mod planned;
 mod plans;
 mod pools;
 mod processes;
@@ -31,6 +33,7 @@ mod races;
 mod releases;
 mod restore;
 mod roles;
+mod round_trips;
 mod schema;
 #[path = "../../../../tests/services/server.rs"]
 #[expect(dead_code, reason = "these tests need little of a server")]
@@ -65,11 +68,13 @@ fn main() -> ExitCode {
         log::tests(),
         opening::tests(),
         outages::tests(),
+        planned::tests(),
         plans::tests(),
         pools::tests(),
         processes::tests(),
         races::tests(),
         roles::tests(),
+        round_trips::tests(),
         schema::tests(),
         snapshots::tests(),
         transfer::tests(),
@@ -82,6 +87,7 @@ fn main() -> ExitCode {
             server::binaries().is_some(),
             [
                 addresses::tests(),
+                order::tests(),
                 pools::tests_of_servers(),
                 restore::tests(),
             ]

@@ -5,8 +5,9 @@ use std::sync::{Mutex, OnceLock};
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AuditEventId, AuditLog, AuditQuery, ChangeLog, EventLog, EventPosition,
-    EventQuery, EventStart, ExpiringQuery, Revision, TokenDigest, TokenId, TokenQuery,
-    TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
+    EventQuery, EventStart, ExpiringQuery, Mutation, Op, Revision, TokenDigest, TokenId,
+    TokenQuery, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage,
+    UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 use tracing::{
@@ -270,6 +271,27 @@ async fn changes(store: &PostgresStore, uses: &impl Fn(&[&str])) {
         .await
         .unwrap();
     uses(&["api_tokens_pkey"]);
+    let mut token = record.clone();
+    (token.id, token.digest) = (TokenId::from_bytes([7; 16]), TokenDigest::of(b"new"));
+    store.insert(&token).await.unwrap();
+    uses(&[
+        "api_tokens_pkey",
+        "api_tokens_digest_key",
+        "api_token_apps_pkey",
+    ]);
+    let mut successor = record.clone();
+    (successor.id, successor.digest) = (TokenId::from_bytes([8; 16]), TokenDigest::of(b"next"));
+    let op = Op::RotateToken {
+        target: TokenTarget::any(token.id),
+        successor,
+        overlap_ends: now,
+    };
+    store.apply(&Mutation::new(op, now)).await.unwrap();
+    uses(&[
+        "api_tokens_pkey",
+        "api_tokens_digest_key",
+        "api_token_apps_pkey",
+    ]);
     store.revoke(&target, now).await.unwrap();
     uses(&["api_tokens_pkey"]);
     store.disable_app(&record.app.id, now).await.unwrap();

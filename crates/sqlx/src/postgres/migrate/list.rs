@@ -76,7 +76,7 @@ pub(super) struct Index {
 pub(super) const FIRST_MANAGED: i64 = 4;
 
 /// All migrations, in order.
-pub(super) const MIGRATIONS: [Migration; 8] = [
+pub(super) const MIGRATIONS: [Migration; 9] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -295,10 +295,29 @@ pub(super) const MIGRATIONS: [Migration; 8] = [
     },
     Migration {
         version: 8,
+        name: "commits",
+        min_reader: 1,
+        min_writer: 5,
+        sql: include_str!("../../../migrations/postgres/0008_commits.sql"),
+        rights: &[
+            Right::Function {
+                new: "api_token_change",
+                like: "api_token_revoke_token",
+            },
+            Right::Function {
+                new: "api_token_make_all",
+                like: "api_token_revoke_token",
+            },
+        ],
+        fill: None,
+        indexes: &[],
+    },
+    Migration {
+        version: 9,
         name: "nodes",
         min_reader: 1,
         min_writer: 5,
-        sql: include_str!("../../../migrations/postgres/0008_nodes.sql"),
+        sql: include_str!("../../../migrations/postgres/0009_nodes.sql"),
         rights: &[
             // Every role reads the nodes and the maximum bound, and managers set it.
             Right::Relation {

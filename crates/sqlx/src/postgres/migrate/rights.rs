@@ -19,14 +19,14 @@ macro_rules! grantee {
 
 /// Revokes all rights of `PUBLIC` to new functions. Parameters: the schema, and the functions from
 /// before.
-const REVOKE: &str = "SELECT format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', p.oid::regprocedure) \
+const REVOKE: &str = "SELECT format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', p.oid::regprocedure) \
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
     WHERE n.nspname = $1 AND p.proname ~ '^api_token' AND p.oid::bigint <> ALL ($2)";
 
 /// Grants the rights to an existing function for new functions that make changes. Parameters: the schema, the functions
 /// from before, and the name of the existing function.
 const GRANT_CHANGES: &str = concat!(
-    "SELECT DISTINCT format('GRANT EXECUTE ON FUNCTION %s TO %s%s', p.oid::regprocedure, ",
+    "SELECT DISTINCT format('GRANT EXECUTE ON ROUTINE %s TO %s%s', p.oid::regprocedure, ",
     grantee!(),
     ") FROM pg_namespace n \
      JOIN pg_proc p ON p.pronamespace = n.oid AND p.oid::bigint <> ALL ($2) \
@@ -41,7 +41,7 @@ const GRANT_CHANGES: &str = concat!(
 
 /// Parameters: the schema, the new function, and the existing one.
 const GRANT_FUNCTION: &str = concat!(
-    "SELECT DISTINCT format('GRANT EXECUTE ON FUNCTION %s TO %s%s', p.oid::regprocedure, ",
+    "SELECT DISTINCT format('GRANT EXECUTE ON ROUTINE %s TO %s%s', p.oid::regprocedure, ",
     grantee!(),
     ") FROM pg_namespace n \
      JOIN pg_proc p ON p.pronamespace = n.oid AND p.proname = $2 \

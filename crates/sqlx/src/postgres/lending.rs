@@ -1,0 +1,196 @@
+//! Lends the connections of a pool, without a round trip between two statements.
+//!
+//! `sqlx` pings a connection whenever it is returned to its pool. The connections of the store's own pools are
+//! therefore kept here between statements. They stay counted by their pool, and return to it when they are old.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use sqlx::{Connection, PgConnection, PgPool, Postgres, pool::PoolConnection};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
+
+/// How long a statement may keep running after its caller was dropped. Then its connection is closed
+/// to make room for another.
+pub(super) const GRACE: Duration = Duration::from_millis(200);
+
+/// The timeout for testing a connection.
+const TRIED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The default of `sqlx`, after which a connection that nobody uses is closed.
+const MOST_IDLE: Duration = Duration::from_secs(600);
+
+/// The default of `sqlx`, after which a connection is replaced.
+const MOST_AGE: Duration = Duration::from_secs(1800);
+
+#[derive(Clone)]
+pub(super) struct Lender {
+    pool: PgPool,
+    kept: Option<Arc<Kept>>,
+}
+
+/// The connections between two statements, those used last at the end.
+struct Kept {
+    /// As many as the pool may have connections.
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+    /// A connection that was idle for longer is tested before it is used.
+    trusted: Duration,
+}
+
+struct Idle {
+    connection: PoolConnection<Postgres>,
+    opened: Instant,
+    since: Instant,
+}
+
+impl Lender {
+    /// Lends the connections of the caller's pool, which others use too.
+    pub(super) fn shared(pool: PgPool) -> Self {
+        Self { pool, kept: None }
+    }
+
+    /// Lends the connections of the store's own pool.
+    pub(super) fn own(pool: PgPool, trusted: Duration) -> Self {
+        let size = usize::try_from(pool.options().get_max_connections());
+        let kept = Kept {
+            permits: Arc::new(Semaphore::new(size.unwrap_or(usize::MAX))),
+            idle: Mutex::default(),
+            trusted,
+        };
+        Self {
+            pool,
+            kept: Some(Arc::new(kept)),
+        }
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(super) async fn close(&self) {
+        if let Some(kept) = &self.kept {
+            kept.idle().clear();
+        }
+        self.pool.close().await;
+    }
+
+    /// Lends a connection. If it is dropped instead of returned, the server may still be busy with it.
+    pub(super) async fn lend(&self, in_transaction: bool) -> Result<Lent, sqlx::Error> {
+        let mut lent = Lent {
+            pool: self.pool.clone(),
+            connection: None,
+            opened: Instant::now(),
+            kept: self.kept.clone(),
+            permit: None,
+            in_transaction,
+        };
+        let Some(kept) = &self.kept else {
+            lent.connection = Some(self.pool.acquire().await?);
+            return Ok(lent);
+        };
+        let patience = self.pool.options().get_acquire_timeout();
+        let permit = timeout(patience, Arc::clone(&kept.permits).acquire_owned()).await;
+        let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        lent.permit = Some(permit.map_err(|_| sqlx::Error::PoolClosed)?);
+        while !self.pool.is_closed()
+            && let Some(mut idle) = kept.take()
+        {
+            if idle.since.elapsed() < kept.trusted || answers(&mut idle.connection).await {
+                lent.connection = Some(idle.connection);
+                lent.opened = idle.opened;
+                return Ok(lent);
+            }
+            drop(idle.connection.detach());
+        }
+        lent.connection = Some(self.pool.acquire().await?);
+        Ok(lent)
+    }
+}
+
+pub(super) async fn answers(connection: &mut PgConnection) -> bool {
+    matches!(timeout(TRIED_WITHIN, connection.ping()).await, Ok(Ok(())))
+}
+
+impl Kept {
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the connection that was used last.
+    fn take(&self) -> Option<Idle> {
+        let mut idle = self.idle();
+        // Their pool closes those that are old or were not needed for long.
+        idle.retain(|idle| idle.opened.elapsed() < MOST_AGE && idle.since.elapsed() < MOST_IDLE);
+        idle.pop()
+    }
+
+    fn put(&self, connection: PoolConnection<Postgres>, opened: Instant) {
+        let since = Instant::now();
+        self.idle().push(Idle {
+            connection,
+            opened,
+            since,
+        });
+    }
+}
+
+/// A lent connection.
+pub(super) struct Lent {
+    pool: PgPool,
+    connection: Option<PoolConnection<Postgres>>,
+    opened: Instant,
+    kept: Option<Arc<Kept>>,
+    permit: Option<OwnedSemaphorePermit>,
+    in_transaction: bool,
+}
+
+impl Lent {
+    pub(super) fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.connection
+            .as_deref_mut()
+            .ok_or(sqlx::Error::PoolClosed)
+    }
+
+    /// Returns a connection whose statement is done.
+    pub(super) fn give_back(mut self) {
+        let (Some(connection), Some(kept)) = (self.connection.take(), &self.kept) else {
+            return;
+        };
+        kept.put(connection, self.opened);
+        if self.pool.is_closed() {
+            kept.idle().clear();
+        }
+    }
+
+    /// Closes the connection and makes room for another.
+    pub(super) fn close(mut self) {
+        drop(self.connection.take().map(PoolConnection::detach));
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        let runtime = Handle::try_current();
+        let (false, Ok(runtime)) = (self.in_transaction, runtime) else {
+            drop(connection.detach());
+            return;
+        };
+        let permit = self.permit.take();
+        // Most statements end soon, and waiting is cheaper than connecting again.
+        runtime.spawn(async move {
+            if !matches!(timeout(GRACE, connection.ping()).await, Ok(Ok(()))) {
+                drop(connection.detach());
+            }
+            drop(permit);
+        });
+    }
+}
