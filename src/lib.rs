@@ -187,6 +187,7 @@
 mod authenticator;
 #[cfg(feature = "axum")]
 pub mod extract;
+mod fleet;
 mod intern;
 mod lifecycle;
 pub mod middleware;
@@ -215,8 +216,9 @@ pub mod guide;
 
 pub use authenticator::{
     Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, LiveToken, PreloadSource,
-    Stats, UsageRecorder, UsageRecorderBuilder,
+    Stats, UsageRecorder, UsageRecorderBuilder, WaitError, WaitErrorKind,
 };
+pub use fleet::{FleetMember, FleetMemberBuilder, NodeReceipt, Receipt, ReceiptStatus};
 pub use lifecycle::{
     ApiTokens, ApiTokensBuilder, AppTokens, Authority, BulkRevocation, ChangeObserver, EventStream,
     IdempotencyKey, IdempotencyKeyError, ImportedToken, IssuedToken, LifecycleError,
@@ -249,13 +251,14 @@ pub use rejection::{Rejection, RejectionKind};
 #[doc(inline)]
 pub use store::{
     Answer, AppQuery, Applied, AsyncSnapshot, AuditLog, AuditQuery, BoundKey, Change,
-    ChangeHistory, ChangeLog, ChangeLogStreams, Changes, EventHistory, EventLog, EventPage,
-    EventPosition, EventPositionError, EventQuery, EventStart, ExpiringQuery, LivePage, LiveStream,
-    LoggedChange, LoggedEvent, MemoryStore, Mutation, Op, Outdated, OutdatedQuery, Page, PageSize,
-    Plan, Repeated, Replacement, Revision, Snapshot, StoreError, StoreErrorKind, TableRegistry,
-    Tables, TokenCondition, TokenCursor, TokenCursorError, TokenOrder, TokenQuery,
-    TokenQueryConflict, TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore,
-    TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
+    ChangeHistory, ChangeLog, ChangeLogStreams, Changes, Committed, EventHistory, EventLog,
+    EventPage, EventPosition, EventPositionError, EventQuery, EventStart, ExpiringQuery,
+    FleetSettings, FleetState, LivePage, LiveStream, LoggedChange, LoggedEvent, MemoryStore,
+    Mutation, NodeId, NodeIdError, NodePage, NodeQuery, NodeRecord, NodeRegistry, NodeReport, Op,
+    Outdated, OutdatedQuery, Page, PageSize, Plan, Repeated, Replacement, Revision, RevisionError,
+    Snapshot, StoreError, StoreErrorKind, TableRegistry, Tables, TokenCondition, TokenCursor,
+    TokenCursorError, TokenOrder, TokenQuery, TokenQueryConflict, TokenRegistry, TokenRegistryExt,
+    TokenRegistryStreams, TokenStore, TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
 };
 pub use time::{Clock, SystemClock, TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{

@@ -149,6 +149,20 @@ mod events {
         }
     }
 
+    static REPORT_FAILED: Throttle = Throttle::new();
+
+    /// Logs that a node could not report to the registry of nodes.
+    pub(crate) fn report_failed(error: &(dyn Error + 'static)) {
+        if let Some(suppressed) = REPORT_FAILED.admit_now() {
+            tracing::warn!(
+                target: TARGET,
+                source = error,
+                suppressed,
+                "this node cannot report what it has applied; receipts for revocations wait until the bound has passed"
+            );
+        }
+    }
+
     /// Logs that a follower can read the change log again.
     pub(crate) fn follower_recovered() {
         if let Some(suppressed) = FOLLOWER_RECOVERED.admit_now() {
@@ -306,6 +320,7 @@ mod events {
     pub(crate) fn snapshot_saved(_: u64, _: u64) {}
 
     pub(crate) fn snapshot_not_saved(_: &dyn Display) {}
+    pub(crate) fn report_failed(_: &(dyn Error + 'static)) {}
 
     #[derive(Debug, Default)]
     pub(crate) struct StoreEvents {}

@@ -7,9 +7,9 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditOutcome,
-    AuditQuery, ChangeLog, Changes, EventLog, EventPage, EventQuery, EventStart, ExpiringQuery,
-    LivePage, MemoryStore, Mutation, Op, Outdated, OutdatedQuery, Page, PageSize, Policy,
-    Replacement, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest, TokenId,
+    AuditQuery, ChangeLog, Changes, Committed, EventLog, EventPage, EventQuery, EventStart,
+    ExpiringQuery, LivePage, MemoryStore, Mutation, Op, Outdated, OutdatedQuery, Page, PageSize,
+    Policy, Replacement, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest, TokenId,
     TokenOrder, TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore,
     TokenTarget, Usage, UsageLog,
     store::truncate_to_microsecond,
@@ -77,6 +77,8 @@ enum Flaw {
     TiesAreSkipped,
     ForeignCursorsAreFollowed,
     UsesMoveNoToken,
+    RevisionsAreReadBefore,
+    RevisionsAreInvented,
 }
 
 #[derive(Debug)]
@@ -311,6 +313,17 @@ impl TokenRegistry for Flawed {
             Op::RevokeToken(target) => self.revoke(&mutation, target).await.map(Applied::Token),
             _ => self.inner.apply(&mutation).await,
         }
+    }
+
+    async fn apply_with_revision(&self, mutation: &Mutation) -> Result<Committed, StoreError> {
+        let before = self.inner.revision().await?;
+        let applied = self.apply(mutation).await?;
+        let revision = match self.flaw {
+            Flaw::RevisionsAreReadBefore => before,
+            Flaw::RevisionsAreInvented => Revision::new(before.number + 100, before.mark),
+            _ => self.inner.revision().await?,
+        };
+        Ok(Committed::new(applied, revision))
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
@@ -645,6 +658,7 @@ catches! {
     names_survive_or_are_refused: NamesAreAltered;
     a_change_returns_what_is_read_afterwards: RevocationsLoseNanoseconds DisablingLosesNanoseconds
         RenamingIsForgotten;
+    a_change_returns_its_revision: RevisionsAreReadBefore RevisionsAreInvented;
     revoked_is_terminal: RevokeIsForgotten RevokeMovesTheTime;
     revoking_changes_one_record: RevokeIsForgotten;
     a_revocation_is_visible_when_it_returns: RevokeIsForgotten;

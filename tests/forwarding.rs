@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditEventId, AuditLog,
-    AuditOutcome, AuditQuery, Authenticator, ChangeLog, Changes, LivePage, LiveStream, MemoryStore,
-    Mutation, Op, Page, Policy, Revision, StoreError, TokenCursor, TokenDigest, TokenId,
-    TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    AuditOutcome, AuditQuery, Authenticator, ChangeLog, Changes, Committed, LivePage, LiveStream,
+    MemoryStore, Mutation, Op, Page, Policy, Revision, StoreError, TokenCursor, TokenDigest,
+    TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 
 #[global_allocator]
@@ -32,6 +32,7 @@ const METHODS: [&str; 19] = [
     "find",
     "find_many",
     "apply",
+    "apply_with_revision",
     "app",
     "token",
     "policy",
@@ -78,6 +79,11 @@ impl TokenRegistry for Noting {
     async fn apply(&self, _: &Mutation) -> Result<Applied, StoreError> {
         self.note("apply");
         Ok(Applied::Count(3))
+    }
+
+    async fn apply_with_revision(&self, _: &Mutation) -> Result<Committed, StoreError> {
+        self.note("apply_with_revision");
+        Ok(Committed::new(Applied::Count(3), REVISION))
     }
 
     async fn app(&self, _: &AppId) -> Result<Option<AppRecord>, StoreError> {
@@ -220,6 +226,8 @@ where
     assert_eq!(found.unwrap().len(), 2);
     let applied = TokenRegistry::apply(store, &with.mutation).await;
     assert_eq!(applied.unwrap(), Applied::Count(3));
+    let committed = TokenRegistry::apply_with_revision(store, &with.mutation).await;
+    assert_eq!(committed.unwrap().revision, Some(REVISION));
     TokenRegistry::app(store, &with.app).await.unwrap();
     TokenRegistry::token(store, &with.target).await.unwrap();
     TokenRegistry::policy(store).await.unwrap();

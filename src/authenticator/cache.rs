@@ -17,6 +17,7 @@ use std::{
 
 use super::{
     entry::{Entry, Instant},
+    follow::Progress,
     grants::Grants,
     hash::DigestHasher,
     labels::Labels,
@@ -43,6 +44,7 @@ pub(super) struct Cache {
     pub(super) seen: SeenTokens,
     lease: Lease,
     positions: Mutex<Positions>,
+    pub(super) progress: Progress,
     pub(super) preload: Preload,
     pub(super) capacity: usize,
     /// The number of entries above which entries are evicted.
@@ -102,6 +104,7 @@ impl Cache {
             seen: SeenTokens::new(capacity.max(MIN_TRACKED)),
             lease: Lease::ended(),
             positions: Mutex::new(Positions::new(staleness)),
+            progress: Progress::default(),
             preload: Preload::new(),
             capacity,
             room_at: AtomicUsize::new(capacity),
@@ -123,6 +126,10 @@ impl Cache {
     /// Whether an answer looked up at `looked_up_at` may still be used.
     pub(super) fn is_fresh(&self, looked_up_at: Duration, now: Instant<'_>) -> bool {
         now.is_before(self.fresh_until(looked_up_at))
+    }
+
+    pub(super) fn max_staleness(&self) -> Duration {
+        Duration::from_nanos(self.staleness)
     }
 
     /// Whether answers are cached at all.
@@ -427,6 +434,7 @@ impl Cache {
         }
         positions.settle();
         self.lease.renew(positions.lease_until());
+        self.progress.evicted(positions.applied());
         true
     }
 
@@ -463,6 +471,6 @@ impl Cache {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,6 +10,12 @@ pub(super) async fn publish_during<T>(
     task.await
 }
 
+#[cfg(not(feature = "metrics"))]
+impl super::Authenticator {
+    #[expect(clippy::unused_self, reason = "it is used with the feature")]
+    pub(crate) fn publish_fleet(&self, _: &crate::store::FleetState) {}
+}
+
 #[cfg(feature = "metrics")]
 pub(super) use enabled::publish_during;
 
@@ -23,6 +29,7 @@ mod enabled {
     use crate::{
         authenticator::{Authenticator, Shared, Stats},
         rejection::RejectionKind,
+        store::FleetState,
     };
 
     const HITS: &str = "api_tokens_hits_total";
@@ -34,6 +41,8 @@ mod enabled {
     const COMPLETE: &str = "api_tokens_cache_complete";
     const PENDING: &str = "api_tokens_cache_pending";
     const REVISION_LAG: &str = "api_tokens_revision_lag";
+    const FLEET_NODES: &str = "api_tokens_fleet_nodes";
+    const FLEET_LAG: &str = "api_tokens_fleet_lag";
     const LEASE_AGE: &str = "api_tokens_lease_age_seconds";
     const SNAPSHOT: &str = "api_tokens_snapshot_timestamp_seconds";
 
@@ -58,6 +67,8 @@ mod enabled {
         /// | `api_tokens_revision_lag` | gauge | known changes that are not applied yet |
         /// | `api_tokens_lease_age_seconds` | gauge | time since the read of the change log that proves the cache fresh; published once a follower has read the log |
         /// | `api_tokens_snapshot_timestamp_seconds` | gauge | when the snapshot was saved that a restart would use, in seconds since 1970; published once there is one |
+        /// | `api_tokens_fleet_nodes` | gauge | registered nodes; published by a [`FleetMember`](crate::FleetMember) when it reports |
+        /// | `api_tokens_fleet_lag` | gauge | changes that the node lacks which is furthest behind; published likewise |
         ///
         /// Each metric has the label `authenticator`, the
         /// [`name`](crate::AuthenticatorBuilder::name) of this one. Refusals also have the label
@@ -69,6 +80,21 @@ mod enabled {
         /// kinds `store_failure`, `store_timeout` and `overload`.
         pub fn publish_metrics(&self) {
             publish(&self.shared);
+        }
+    }
+
+    impl Authenticator {
+        /// Publishes the state of the fleet.
+        pub(crate) fn publish_fleet(&self, state: &FleetState) {
+            describe_gauge!(FLEET_NODES, Unit::Count, "Registered nodes.");
+            describe_gauge!(
+                FLEET_LAG,
+                Unit::Count,
+                "Changes that the node lacks which is furthest behind."
+            );
+            let name = self.shared.name.to_string();
+            gauge!(FLEET_NODES, "authenticator" => name.clone()).set(state.nodes as f64);
+            gauge!(FLEET_LAG, "authenticator" => name).set(state.lag as f64);
         }
     }
 

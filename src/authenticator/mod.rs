@@ -35,12 +35,12 @@ mod usage;
 mod uses;
 mod weight;
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 pub(crate) use admission::{Admission, Confirmation, Lookup, confirmed};
 pub use builder::AuthenticatorBuilder;
 pub(crate) use follow::listen;
-pub use follow::{Follower, FollowerBuilder, PreloadSource};
+pub use follow::{Follower, FollowerBuilder, PreloadSource, WaitError, WaitErrorKind};
 pub use live_token::LiveToken;
 pub use recording::{UsageRecorder, UsageRecorderBuilder};
 pub use stats::Stats;
@@ -54,6 +54,7 @@ use crate::{
     rejection::{CredentialFault, Rejection},
     store::{ChangeLog, TokenStore, UsageLog},
     telemetry,
+    time::Clock,
     token::{TokenDigest, TokenId, is_b64token},
 };
 
@@ -297,6 +298,16 @@ impl Authenticator {
     /// store without a change log; a [follower](FollowerBuilder::usage_log) records usage itself.
     pub fn record_usage(&self, log: impl UsageLog) -> UsageRecorderBuilder {
         UsageRecorderBuilder::new(self.clone(), Arc::new(log))
+    }
+
+    /// Returns how old a cached answer may be. See [`AuthenticatorBuilder::max_staleness`].
+    #[must_use]
+    pub fn max_staleness(&self) -> Duration {
+        self.shared.cache.max_staleness()
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
     }
 
     /// Returns counters and the state of the cache.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{ApiTokens, AppTokens, Authority, LifecycleError, limited::LimitedRegistry};
+use super::{
+    ApiTokens, AppTokens, Authority, LifecycleError, latest::LatestRevision,
+    limited::LimitedRegistry,
+};
 use crate::model::{
     app::AppId,
     audit::{AuditAction, AuditEvent, one_line},
@@ -24,6 +27,7 @@ impl ApiTokens {
             shared: Arc::clone(&self.shared),
             registry,
             authority: Arc::new(authority),
+            latest: Arc::new(LatestRevision::below(&self.latest)),
         }
     }
 
@@ -54,6 +58,11 @@ impl ApiTokens {
     #[must_use]
     pub fn app(&self, id: AppId, grantable: &Grantable) -> AppTokens {
         AppTokens::new(self.acting_as(self.authority.within(id, grantable)), id)
+    }
+
+    /// Checks that the actor reaches all apps.
+    pub(crate) fn check_all_apps(&self) -> Result<(), LifecycleError> {
+        self.authority.limits().check_all_apps()
     }
 
     /// Checks that the limits of the [authority](Authority#limits) allow an action at all. Every method that

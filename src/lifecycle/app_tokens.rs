@@ -8,7 +8,7 @@ use crate::{
         record::TokenRecord,
         version::RecordVersion,
     },
-    store::{Page, TokenCursor, TokenQuery},
+    store::{Page, Revision, TokenCursor, TokenQuery},
     token::TokenId,
 };
 
@@ -168,5 +168,12 @@ impl AppTokens {
     /// Returns the errors of [`ApiTokens::revoke`]. A token of another app counts as unknown.
     pub async fn revoke(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
         self.tokens.revoke(id).await
+    }
+
+    /// Returns a revision of the store that includes every change made so far through this handle. See
+    /// [`ApiTokens::latest_revision`].
+    #[must_use]
+    pub fn latest_revision(&self) -> Option<Revision> {
+        self.tokens.latest_revision()
     }
 }

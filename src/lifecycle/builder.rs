@@ -240,6 +240,7 @@ impl ApiTokensBuilder {
                 every_use_is_recorded: self.every_use_is_recorded,
             }),
             authority: Arc::new(Authority::operator()),
+            latest: Arc::default(),
         }
     }
 }

@@ -91,7 +91,10 @@ impl ApiTokens {
     /// Calls the store. A panic becomes an error, so that the cache is invalidated after it as
     /// well.
     async fn call(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
-        let mut applied = catch_panic(|| self.shared.registry.apply(mutation)).await?;
+        let registry = &self.shared.registry;
+        let committed = catch_panic(|| registry.apply_with_revision(mutation)).await?;
+        self.latest.note(committed.revision);
+        let mut applied = committed.applied;
         let changed = match &mut applied {
             Applied::Token(token) => std::slice::from_mut(token),
             Applied::Tokens(tokens) => tokens,

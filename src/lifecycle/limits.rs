@@ -101,7 +101,9 @@ impl Limits {
             | AuditAction::TrimEvents
             | AuditAction::ImportTokens
             | AuditAction::SetPolicy
-            | AuditAction::ClearCaches => false,
+            | AuditAction::ClearCaches
+            | AuditAction::SetFleet
+            | AuditAction::RemoveNode => false,
         };
         match changes_one_app {
             true => Ok(()),

@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod formats;
 mod idempotency;
+mod latest;
 mod limited;
 mod limits;
 mod maintenance;
@@ -41,6 +42,7 @@ pub use report::{Report, ReportCard, ReportKind};
 pub use request::{ImportedToken, IssuedToken, NewToken, Rotation};
 
 use change::Subject;
+use latest::LatestRevision;
 
 use crate::{
     authenticator::{Authenticator, FollowerBuilder},
@@ -104,6 +106,7 @@ pub struct ApiTokens {
     /// What is read: the registry as far as the limits of the authority allow.
     registry: Arc<dyn TokenRegistry>,
     authority: Arc<Authority>,
+    latest: Arc<LatestRevision>,
 }
 
 struct Shared {
@@ -318,6 +321,16 @@ impl ApiTokens {
     #[must_use]
     pub fn registry(&self) -> Arc<dyn TokenRegistry> {
         Arc::clone(&self.registry)
+    }
+
+    /// Returns the registry without the limits of the authority.
+    pub(crate) fn unlimited_registry(&self) -> Arc<dyn TokenRegistry> {
+        Arc::clone(&self.shared.registry)
+    }
+
+    /// Returns the time of the monotonic clock.
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.shared.clock.precise_monotonic()
     }
 
     /// Returns the maximum overlap of a rotation.

@@ -230,6 +230,10 @@ pub enum AuditAction {
     SetPolicy,
     /// Every node is asked to clear its cache.
     ClearCaches,
+    /// The settings of the fleet are set.
+    SetFleet,
+    /// The record of a node is removed.
+    RemoveNode,
 }
 
 words!(AuditAction, "audit action", {
@@ -252,6 +256,8 @@ words!(AuditAction, "audit action", {
     ImportTokens = "token.import",
     SetPolicy = "policy.set",
     ClearCaches = "cache.clear",
+    SetFleet = "fleet.set",
+    RemoveNode = "node.remove",
 });
 
 /// The outcome of an action.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use jiff::Timestamp;
 
-use super::{Page, StoreError, TokenCursor};
+use super::{Page, Revision, StoreError, TokenCursor};
 use crate::{
     model::{app::AppId, record::TokenRecord},
     token::{TokenDigest, TokenId},
@@ -95,30 +95,6 @@ pub trait ChangeLog: Debug + Send + Sync + 'static {
 
 /// A stream of live tokens; see [`ChangeLog::live_stream`].
 pub type LiveStream = BoxStream<'static, Result<LivePage, StoreError>>;
-
-/// A point in the history of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Deserialize, serde::Serialize),
-    serde(deny_unknown_fields)
-)]
-#[non_exhaustive]
-pub struct Revision {
-    /// The number of changes up to this point.
-    pub number: u64,
-    /// A random number that distinguishes changes with the same number, in a store that was
-    /// replaced or restored from a backup.
-    pub mark: u64,
-}
-
-impl Revision {
-    /// Creates the point after `number` changes, the last of which has this mark.
-    #[must_use]
-    pub const fn new(number: u64, mark: u64) -> Self {
-        Self { number, mark }
-    }
-}
 
 /// The changes since a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,8 +11,9 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeLog, Changes, EventLog, EventPage,
-    EventQuery, ExpiringQuery, LivePage, LiveStream, Mutation, Outdated, OutdatedQuery, Page,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeLog, Changes, Committed, EventLog,
+    EventPage, EventQuery, ExpiringQuery, FleetSettings, FleetState, LivePage, LiveStream,
+    Mutation, NodeId, NodePage, NodeQuery, NodeRegistry, NodeReport, Outdated, OutdatedQuery, Page,
     Revision, StoreError, TokenCursor, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage,
     UsageLog,
 };
@@ -59,6 +60,18 @@ macro_rules! forward {
                 Self: 'f,
             {
                 (**self).apply(mutation)
+            }
+
+            fn apply_with_revision<'s, 'a, 'f>(
+                &'s self,
+                mutation: &'a Mutation,
+            ) -> Reply<'f, Committed>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).apply_with_revision(mutation)
             }
 
             fn app<'s, 'a, 'f>(&'s self, id: &'a AppId) -> Reply<'f, Option<AppRecord>>
@@ -158,6 +171,10 @@ macro_rules! forward {
 
             fn event_log(&self) -> Option<&dyn EventLog> {
                 (**self).event_log()
+            }
+
+            fn node_registry(&self) -> Option<&dyn NodeRegistry> {
+                (**self).node_registry()
             }
         }
 
@@ -263,6 +280,51 @@ macro_rules! forward {
                 Self: 'f,
             {
                 (**self).read_events(query)
+            }
+        }
+
+        impl<T: NodeRegistry + ?Sized> NodeRegistry for $pointer {
+            fn report<'s, 'a, 'f>(&'s self, report: &'a NodeReport) -> Reply<'f, FleetState>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).report(report)
+            }
+
+            fn nodes<'s, 'a, 'f>(&'s self, query: &'a NodeQuery) -> Reply<'f, NodePage>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).nodes(query)
+            }
+
+            fn remove_node<'s, 'f>(&'s self, id: NodeId) -> Reply<'f, bool>
+            where
+                's: 'f,
+                Self: 'f,
+            {
+                (**self).remove_node(id)
+            }
+
+            fn fleet<'s, 'f>(&'s self) -> Reply<'f, FleetState>
+            where
+                's: 'f,
+                Self: 'f,
+            {
+                (**self).fleet()
+            }
+
+            fn set_fleet<'s, 'a, 'f>(&'s self, settings: &'a FleetSettings) -> Reply<'f, ()>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).set_fleet(settings)
             }
         }
     )*};

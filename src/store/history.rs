@@ -81,6 +81,11 @@ impl ChangeHistory {
         }
     }
 
+    /// Returns whether the log still has a revision.
+    pub(super) fn has(&self, revision: Revision) -> bool {
+        self.held_since(revision, 0).is_some()
+    }
+
     fn held_since(&self, since: Revision, limit: usize) -> Option<Vec<LoggedChange>> {
         let skip = usize::try_from(since.number.checked_sub(self.base.number)?).ok()?;
         let held = match skip.checked_sub(1) {

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    AuditLog, ChangeLog, Changes, EventLog, LivePage, LiveStream, Revision, StoreError,
-    StoreErrorKind, TokenRegistry, Usage, UsageLog,
+    AuditLog, ChangeLog, Changes, EventLog, FleetSettings, FleetState, LivePage, LiveStream,
+    NodeId, NodePage, NodeQuery, NodeRegistry, NodeReport, Revision, StoreError, StoreErrorKind,
+    TokenRegistry, Usage, UsageLog,
 };
 use crate::token::TokenId;
 
@@ -39,6 +40,19 @@ pub fn audit_log<R: TokenRegistry + ?Sized>(registry: &R) -> Result<&dyn AuditLo
 /// none.
 pub fn event_log<R: TokenRegistry + ?Sized>(registry: &R) -> Result<&dyn EventLog, StoreError> {
     registry.event_log().ok_or_else(|| without("event log"))
+}
+
+/// Returns the node registry of a token registry.
+///
+/// # Errors
+///
+/// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the registry has
+/// none.
+pub fn node_registry<R: TokenRegistry + ?Sized>(
+    registry: &R,
+) -> Result<&dyn NodeRegistry, StoreError> {
+    let nodes = registry.node_registry();
+    nodes.ok_or_else(|| without("registry of nodes"))
 }
 
 fn without(log: &str) -> StoreError {
@@ -76,6 +90,29 @@ impl ChangeLog for RegistryLogs {
 
     fn live_stream(&self, now: Timestamp) -> Option<LiveStream> {
         self.0.change_log()?.live_stream(now)
+    }
+}
+
+#[async_trait]
+impl NodeRegistry for RegistryLogs {
+    async fn report(&self, report: &NodeReport) -> Result<FleetState, StoreError> {
+        node_registry(&*self.0)?.report(report).await
+    }
+
+    async fn nodes(&self, query: &NodeQuery) -> Result<NodePage, StoreError> {
+        node_registry(&*self.0)?.nodes(query).await
+    }
+
+    async fn remove_node(&self, id: NodeId) -> Result<bool, StoreError> {
+        node_registry(&*self.0)?.remove_node(id).await
+    }
+
+    async fn fleet(&self) -> Result<FleetState, StoreError> {
+        node_registry(&*self.0)?.fleet().await
+    }
+
+    async fn set_fleet(&self, settings: &FleetSettings) -> Result<(), StoreError> {
+        node_registry(&*self.0)?.set_fleet(settings).await
     }
 }
 

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes,
-    EventHistory, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation, Outdated,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes, Committed,
+    EventHistory, EventLog, EventPage, EventQuery, ExpiringQuery, FleetSettings, FleetState,
+    LivePage, Mutation, NodeId, NodePage, NodeQuery, NodeRegistry, NodeReport, NodeTable, Outdated,
     OutdatedQuery, Page, Revision, Snapshot, StoreError, StoreErrorKind, TokenCursor, TokenOrder,
     TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
 };
@@ -22,6 +23,7 @@ use crate::{
         policy::Policy,
         record::TokenRecord,
     },
+    time::{Clock, SystemClock},
     token::{TokenDigest, TokenId},
 };
 
@@ -38,10 +40,12 @@ use crate::{
 /// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
 /// # Ok::<(), tower_api_tokens::PrefixError>(())
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct MemoryStore {
     state: Arc<RwLock<State>>,
     changed: Arc<Notify>,
+    /// Sets the times of nodes. The times of changes are those of the caller.
+    clock: Arc<dyn Clock>,
 }
 
 /// Tokens only contain the app's identifier in `app`; the rest is filled in when reading.
@@ -55,13 +59,24 @@ struct State {
     audit: BTreeMap<AuditEventId, AuditEvent>,
     events: EventHistory,
     log: ChangeHistory,
+    nodes: NodeTable,
 }
 
 impl MemoryStore {
     /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_clock(SystemClock)
+    }
+
+    /// Creates an empty store with a clock for the times at which [nodes](NodeRegistry) report.
+    #[must_use]
+    pub fn with_clock(clock: impl Clock) -> Self {
+        Self {
+            state: Arc::default(),
+            changed: Arc::default(),
+            clock: Arc::new(clock),
+        }
     }
 
     // A change is planned before anything is written, so the state behind a poisoned lock is
@@ -72,6 +87,12 @@ impl MemoryStore {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -209,16 +230,20 @@ impl TokenStore for MemoryStore {
 #[async_trait]
 impl TokenRegistry for MemoryStore {
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
-        let applied = {
+        Ok(self.apply_with_revision(mutation).await?.applied)
+    }
+
+    async fn apply_with_revision(&self, mutation: &Mutation) -> Result<Committed, StoreError> {
+        let committed = {
             let mut state = self.write();
             let plan = mutation.plan(&*state)?;
             for write in plan.writes {
                 state.write(write);
             }
-            plan.applied
+            Committed::new(plan.applied, state.log.latest())
         };
         self.changed.notify_waiters();
-        Ok(applied)
+        Ok(committed)
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
@@ -276,6 +301,39 @@ impl TokenRegistry for MemoryStore {
 
     fn event_log(&self) -> Option<&dyn EventLog> {
         Some(self)
+    }
+
+    fn node_registry(&self) -> Option<&dyn NodeRegistry> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl NodeRegistry for MemoryStore {
+    async fn report(&self, report: &NodeReport) -> Result<FleetState, StoreError> {
+        let State { nodes, log, .. } = &mut *self.write();
+        Ok(nodes.report(report.clone(), log, self.clock.precise_now()))
+    }
+
+    async fn nodes(&self, query: &NodeQuery) -> Result<NodePage, StoreError> {
+        let state = self.read();
+        Ok(state
+            .nodes
+            .list(query, &state.log, self.clock.precise_now()))
+    }
+
+    async fn remove_node(&self, id: NodeId) -> Result<bool, StoreError> {
+        Ok(self.write().nodes.remove(id))
+    }
+
+    async fn fleet(&self) -> Result<FleetState, StoreError> {
+        let state = self.read();
+        Ok(state.nodes.state(&state.log))
+    }
+
+    async fn set_fleet(&self, settings: &FleetSettings) -> Result<(), StoreError> {
+        self.write().nodes.set(*settings);
+        Ok(())
     }
 }
 

@@ -16,9 +16,11 @@ mod history;
 mod logs;
 mod memory;
 mod mutation;
+mod nodes;
 mod outdated;
 mod page;
 mod repeat;
+mod revision;
 mod run;
 mod stream;
 mod tables;
@@ -34,7 +36,7 @@ pub use answer::Answer;
 pub(crate) use audit::derived_event_id;
 pub use audit::{AuditLog, AuditQuery};
 pub use changes::{
-    Change, ChangeLog, Changes, LivePage, LiveStream, LoggedChange, Revision, Usage, UsageLog,
+    Change, ChangeLog, Changes, LivePage, LiveStream, LoggedChange, Usage, UsageLog,
 };
 pub use error::{AppInUse, StoreError, StoreErrorKind};
 pub use event_history::EventHistory;
@@ -44,14 +46,21 @@ pub use events::{
 pub use expiring::ExpiringQuery;
 pub use history::ChangeHistory;
 pub(crate) use logs::RegistryLogs;
-pub use logs::{audit_log, event_log};
+pub use logs::{audit_log, event_log, node_registry};
 pub use memory::MemoryStore;
 pub use mutation::{
-    Applied, AsyncSnapshot, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write,
+    Applied, AsyncSnapshot, Committed, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey,
+    Write,
+};
+use nodes::NodeTable;
+pub use nodes::{
+    FleetSettings, FleetState, NodeId, NodeIdError, NodePage, NodeQuery, NodeRecord, NodeRegistry,
+    NodeReport,
 };
 pub use outdated::{Outdated, OutdatedQuery};
 pub use page::{AppQuery, Page, PageSize};
 pub use repeat::{BoundKey, Repeated, digest_words};
+pub use revision::{Revision, RevisionError};
 pub use run::{catch_panic, run_to_end};
 pub(crate) use stream::live_pages;
 pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
@@ -255,6 +264,20 @@ pub trait TokenRegistry: TokenStore {
     /// - any other kind if the store fails. The change may or may not have been made in that case.
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError>;
 
+    /// Makes a change as [`apply`](Self::apply) does, and returns a revision of the [change
+    /// log](Self::change_log) that includes it. A node that has applied this revision has applied
+    /// the change.
+    ///
+    /// The default implementation calls [`apply`](Self::apply) and returns no revision. A store
+    /// that overrides it reads the revision in the transaction of the change.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`apply`](Self::apply).
+    async fn apply_with_revision(&self, mutation: &Mutation) -> Result<Committed, StoreError> {
+        Ok(Committed::new(self.apply(mutation).await?, None))
+    }
+
     /// Returns an app.
     ///
     /// # Errors
@@ -389,6 +412,13 @@ pub trait TokenRegistry: TokenStore {
     /// Returns the log of events in the order of their commits. Defaults to `None`: programs cannot follow
     /// the changes then.
     fn event_log(&self) -> Option<&dyn EventLog> {
+        None
+    }
+
+    /// Returns the registry of the nodes that verify tokens. Defaults to `None`: nodes are not listed, and a
+    /// change is known to have reached all of them only when the greatest
+    /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness) has passed.
+    fn node_registry(&self) -> Option<&dyn NodeRegistry> {
         None
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes, Committed,
     EventHistory, EventLog, EventPage, EventQuery, LivePage, Mutation, Outdated, OutdatedQuery,
     Page, Revision, Snapshot, StoreError, StoreErrorKind, TokenCursor, TokenQuery, TokenRegistry,
     TokenStore, TokenTarget, Usage, UsageLog, Write,
@@ -116,15 +116,19 @@ impl<B: Transactional> TokenStore for TableRegistry<B> {
 #[async_trait]
 impl<B: Transactional> TokenRegistry for TableRegistry<B> {
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
-        let applied = self.backend.transaction(|tables| {
+        Ok(self.apply_with_revision(mutation).await?.applied)
+    }
+
+    async fn apply_with_revision(&self, mutation: &Mutation) -> Result<Committed, StoreError> {
+        let committed = self.backend.transaction(|tables| {
             let plan = mutation.plan(tables)?;
             for write in plan.writes {
                 tables.write(write);
             }
-            Ok(plan.applied)
+            Ok(Committed::new(plan.applied, tables.history().latest()))
         });
         self.changed.notify_waiters();
-        applied
+        committed
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {

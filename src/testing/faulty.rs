@@ -13,11 +13,12 @@ use tokio::sync::Notify;
 
 use crate::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
-    ChangeLog, Changes, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, LiveStream,
-    Mutation, Outdated, OutdatedQuery, Page, Policy, Revision, StoreError, StoreErrorKind,
+    ChangeLog, Changes, Committed, EventLog, EventPage, EventQuery, ExpiringQuery, FleetSettings,
+    FleetState, LivePage, LiveStream, Mutation, NodeId, NodePage, NodeQuery, NodeRegistry,
+    NodeReport, Outdated, OutdatedQuery, Page, Policy, Revision, StoreError, StoreErrorKind,
     TokenCursor, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
     TokenTarget, Usage, UsageLog,
-    store::{audit_log, event_log},
+    store::{audit_log, event_log, node_registry},
 };
 
 /// A store that wraps another one and fails on demand. Clones share the same state.
@@ -193,6 +194,10 @@ impl<S: TokenRegistry> TokenRegistry for FaultyStore<S> {
         call!(self, true, self.inner.apply(mutation))
     }
 
+    async fn apply_with_revision(&self, mutation: &Mutation) -> Result<Committed, StoreError> {
+        call!(self, true, self.inner.apply_with_revision(mutation))
+    }
+
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
         call!(self, false, self.inner.app(id))
     }
@@ -251,6 +256,33 @@ impl<S: TokenRegistry> TokenRegistry for FaultyStore<S> {
 
     fn event_log(&self) -> Option<&dyn EventLog> {
         self.inner.event_log().map(|_| self as _)
+    }
+
+    fn node_registry(&self) -> Option<&dyn NodeRegistry> {
+        self.inner.node_registry().map(|_| self as _)
+    }
+}
+
+#[async_trait]
+impl<S: TokenRegistry> NodeRegistry for FaultyStore<S> {
+    async fn report(&self, report: &NodeReport) -> Result<FleetState, StoreError> {
+        call!(self, true, node_registry(&self.inner)?.report(report))
+    }
+
+    async fn nodes(&self, query: &NodeQuery) -> Result<NodePage, StoreError> {
+        call!(self, false, node_registry(&self.inner)?.nodes(query))
+    }
+
+    async fn remove_node(&self, id: NodeId) -> Result<bool, StoreError> {
+        call!(self, true, node_registry(&self.inner)?.remove_node(id))
+    }
+
+    async fn fleet(&self) -> Result<FleetState, StoreError> {
+        call!(self, false, node_registry(&self.inner)?.fleet())
+    }
+
+    async fn set_fleet(&self, settings: &FleetSettings) -> Result<(), StoreError> {
+        call!(self, true, node_registry(&self.inner)?.set_fleet(settings))
     }
 }
 

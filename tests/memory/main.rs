@@ -14,3 +14,4 @@ mod stalls;
 mod streams;
 mod support;
 mod usage;
+mod waiting;

@@ -157,6 +157,7 @@ mod dashboard;
 mod gate;
 mod guard;
 mod media_type;
+mod node_view;
 mod oauth;
 mod openapi;
 mod operations;

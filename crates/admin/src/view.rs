@@ -36,6 +36,7 @@ use utoipa::{
 };
 
 use super::parameters::query_text;
+pub use crate::node_view::{FleetView, NodeReceiptView, NodeView, ReceiptView};
 
 /// An app.
 #[derive(Clone, Debug, Serialize, ToSchema)]

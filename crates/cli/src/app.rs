@@ -11,7 +11,7 @@ use crate::{
     backend::{App, Context, Document},
     failure::Failure,
     metadata::MetadataOptions,
-    output::{Listing, print_fields, print_json},
+    output::{Listing, print_fields},
     session::Purpose,
     views::ShownApp,
 };
@@ -116,7 +116,7 @@ async fn list(context: &Context<'_>) -> Result<(), Failure> {
 fn print(context: &Context<'_>, app: &Document<App>) -> Result<(), Failure> {
     let app = ShownApp(app);
     if context.json {
-        print_json(&app)
+        context.print_json(&app)
     } else {
         print_fields(&app.fields())
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     failure::Failure,
-    output::{print_json, print_line},
+    output::{print_changed_json, print_line},
     session::Session,
 };
 
@@ -31,7 +31,10 @@ pub(crate) async fn run(command: &Command, session: &Session) -> Result<(), Fail
         })
     })?;
     if session.json {
-        print_json(&Cleared { cleared: true })
+        print_changed_json(
+            &Cleared { cleared: true },
+            session.operator.latest_revision(),
+        )
     } else {
         print_line("Every node will clear its cache within about a second.")
     }

@@ -15,7 +15,7 @@ use crate::{
     configuration::{Origins, Resolved, Unresolved, resolve},
     events,
     failure::{Failure, Status},
-    maintain,
+    maintain, nodes,
     note::note,
     options::Options,
     policy, report, serve,
@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// Clear the caches of running nodes
     #[command(subcommand)]
     Cache(cache::Command),
+    /// List the nodes that verify tokens and the changes that they lack, set what holds for all of them, and
+    /// remove those that are gone
+    Nodes(nodes::Arguments),
     /// Measure the latency of token verification with one or more stores
     Bench(bench::Arguments),
     /// Serve the management API, the dashboard, and token verification for reverse proxies
@@ -93,6 +96,7 @@ impl Command {
             Self::Token(command) => command.purpose(),
             Self::Policy(command) => command.purpose(),
             Self::Serve(arguments) => arguments.purpose(),
+            Self::Nodes(arguments) => arguments.purpose(),
             Self::Report(arguments) => Purpose::Report {
                 every_use_is_recorded: arguments.every_use_is_recorded,
             },
@@ -117,6 +121,7 @@ impl Command {
             | Self::Policy(_)
             | Self::Events(_)
             | Self::Report(_)
+            | Self::Nodes(_)
             | Self::Completions { .. } => false,
             Self::Token(command) => command.needs_store(),
             _ => true,

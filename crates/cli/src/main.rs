@@ -23,6 +23,7 @@ mod formats;
 mod maintain;
 mod metadata;
 mod networks;
+mod nodes;
 mod note;
 mod number;
 mod options;
@@ -148,6 +149,7 @@ async fn run_with(command: Command, context: &Context<'_>) -> Result<(), Failure
         Command::Policy(command) => policy::run(command, context).await,
         Command::Events(arguments) => events::run(&arguments, context).await,
         Command::Report(arguments) => report::run(&arguments, context).await,
+        Command::Nodes(arguments) => nodes::run(&arguments, context).await,
         command => run_on_store(command, context.backend.store()?).await,
     }
 }
@@ -167,6 +169,7 @@ async fn run_on_store(command: Command, session: &Session) -> Result<(), Failure
         | Command::Events(_)
         | Command::Policy(_)
         | Command::Report(_)
+        | Command::Nodes(_)
         | Command::Restore(_)
         | Command::Token(_) => Ok(()),
     }

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use tower_api_tokens::Revision;
 
 use crate::{
     escape::{escape_controls, escape_json},
@@ -120,6 +121,20 @@ pub(crate) fn is_closed() -> bool {
 /// Prints a value as one line of JSON.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let json = serde_json::to_string(value).map_err(io::Error::from)?;
+    print_line(&escape_json(&json))
+}
+
+/// Prints a record with the revision of the store that includes its change, if there was one.
+pub(crate) fn print_changed_json(
+    record: &impl Serialize,
+    revision: Option<Revision>,
+) -> Result<(), Failure> {
+    let json = serde_json::to_string(record).map_err(io::Error::from)?;
+    // The record may be kept as text, so the field is added to its text.
+    let json = match (revision, json.strip_suffix('}')) {
+        (Some(revision), Some(fields)) => format!("{fields},\"revision\":\"{revision}\"}}"),
+        _ => json,
+    };
     print_line(&escape_json(&json))
 }
 

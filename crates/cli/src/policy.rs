@@ -10,7 +10,7 @@ use tower_api_tokens::{AppId, Policy, RecordVersion, ScopeSet};
 use crate::{
     backend::{Context, Document, Rules},
     failure::Failure,
-    output::{print_fields, print_json},
+    output::print_fields,
     scopes,
     session::Purpose,
     time,
@@ -198,7 +198,7 @@ fn print(context: &Context<'_>, document: &Document<Rules>) -> Result<(), Failur
     let policy = document.policy();
     if context.json {
         let rules = serde_json::to_value(document).and_then(serde_json::from_value);
-        return print_json(&Versioned {
+        return context.print_json(&Versioned {
             rules: rules
                 .map_err(|error| Failure::failed("cannot format the policy").because(error))?,
             version: policy.ok().map(|policy| policy.version()),

@@ -27,6 +27,8 @@ mod listing;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod live_stream;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod nodes;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod pools;
 #[cfg(feature = "postgres")]
 pub mod postgres;

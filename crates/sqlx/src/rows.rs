@@ -9,7 +9,7 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 use tower_api_tokens::{
     Answer, AppId, AppRecord, AuditEvent, AuditEventId, BoundKey, Change, Changes, EventPage,
     EventPosition, EventQuery, EventStart, ExpiringQuery, LivePage, LoggedChange, LoggedEvent,
-    Metadata, Page, Policy, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest,
+    Metadata, NodeId, Page, Policy, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest,
     TokenId, TokenQuery, TokenRecord, UsedKey, store::from_microseconds,
 };
 
@@ -36,6 +36,12 @@ pub(super) trait Columns {
 /// An identifier, stored in a type of the database.
 #[derive(Clone, Copy)]
 pub(super) struct Identifier(pub(super) [u8; 16]);
+
+impl From<NodeId> for Identifier {
+    fn from(id: NodeId) -> Self {
+        Self(*id.as_bytes())
+    }
+}
 
 impl fmt::Display for Identifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -434,11 +440,11 @@ pub(crate) fn time(row: &impl Columns, column: usize) -> Result<Option<Timestamp
     Ok(row.integer(column)?.map(from_microseconds))
 }
 
-fn integer(row: &impl Columns, column: usize) -> Result<i64, StoreError> {
+pub(super) fn integer(row: &impl Columns, column: usize) -> Result<i64, StoreError> {
     required(row.integer(column)?, column)
 }
 
-fn text(row: &impl Columns, column: usize) -> Result<&str, StoreError> {
+pub(super) fn text(row: &impl Columns, column: usize) -> Result<&str, StoreError> {
     required(row.text(column)?, column)
 }
 

@@ -32,6 +32,7 @@ impl Claim {
     pub(super) fn release(&self) {
         let released = self.shared.cache.positions().release(self.epoch);
         if released {
+            self.shared.cache.progress.end();
             self.shared.cache.preload.reset();
         }
     }

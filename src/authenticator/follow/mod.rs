@@ -6,6 +6,7 @@ mod log_reader;
 mod preloader;
 mod snapshots;
 mod source;
+mod waiting;
 
 use std::{
     fmt,
@@ -43,6 +44,8 @@ use preloader::{OnLoad, Preloader};
 use snapshots::Snapshots;
 
 pub use source::PreloadSource;
+pub(super) use waiting::Progress;
+pub use waiting::{WaitError, WaitErrorKind};
 
 /// How often a snapshot is saved.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(600);
@@ -232,6 +235,7 @@ impl FollowerBuilder {
             None => None,
         };
         let loaded_from = Arc::default();
+        shared.cache.progress.follow(&self.log);
         let records = self.usage;
         let recording = records.is_some().then(|| UsageClaim::new(&shared));
         let recording = recording.transpose()?;
@@ -468,7 +472,7 @@ async fn follow(
 ) {
     let mut polls = interval(poll_interval);
     polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let log = Arc::clone(&reader.log);
+    let (log, shared) = (Arc::clone(&reader.log), Arc::clone(&reader.shared));
     let mut notification = listen(&*log).await;
     loop {
         tokio::select! {
@@ -482,6 +486,7 @@ async fn follow(
                     _ => drop(done.send(caught_up)),
                 }
             },
+            () = shared.cache.progress.wanted.notified() => drop(reader.catch_up().await),
             () = &mut notification => {
                 notification = listen(&*log).await;
                 drop(reader.catch_up().await);

@@ -1,6 +1,7 @@
 //! A change to a registry, with its idempotency key and its audit event.
 
 mod async_snapshot;
+mod committed;
 mod ext;
 mod op;
 mod plan;
@@ -10,6 +11,7 @@ mod snapshot;
 use jiff::Timestamp;
 
 pub use async_snapshot::AsyncSnapshot;
+pub use committed::Committed;
 pub use ext::TokenRegistryExt;
 pub use op::Op;
 pub use plan::{Plan, Write};

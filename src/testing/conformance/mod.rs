@@ -41,6 +41,7 @@ mod limits;
 mod listing;
 mod lookup;
 mod maintenance;
+mod nodes;
 mod policy;
 mod repetition;
 mod results;
@@ -91,6 +92,11 @@ pub use maintenance::{
     a_count_agrees_with_the_listing, many_tokens_are_revoked_in_one_change,
     old_idempotency_keys_are_removed, the_oldest_events_are_removed,
 };
+pub use nodes::{
+    a_node_is_listed_as_it_last_reported, a_revision_that_the_log_lacks_counts_as_not_applied,
+    node_pages_are_complete, the_lag_is_that_of_the_node_furthest_behind,
+    the_settings_of_the_fleet_are_kept,
+};
 pub use policy::{
     a_policy_is_set_over_the_version_that_was_read, racing_inserts_keep_names_unique,
     racing_inserts_keep_the_maximum_of_live_tokens, tokens_keep_the_policy,
@@ -100,7 +106,7 @@ pub use repetition::{
     a_repeated_insert_makes_one_token, a_repeated_rotation_makes_one_successor,
     racing_repetitions_make_one_token,
 };
-pub use results::a_change_returns_what_is_read_afterwards;
+pub use results::{a_change_returns_its_revision, a_change_returns_what_is_read_afterwards};
 pub use revocation::{
     a_purge_removes_only_expired_and_revoked_tokens,
     a_revocation_elsewhere_is_applied_when_repeated, a_revocation_is_visible_when_it_returns,
@@ -208,6 +214,7 @@ macro_rules! registry_conformance {
             a_missing_token_is_not_an_error
             a_lookup_ignores_expiry
             a_change_returns_what_is_read_afterwards
+            a_change_returns_its_revision
             a_purge_removes_only_expired_and_revoked_tokens
             disabling_takes_effect_immediately
             revoked_is_terminal
@@ -240,6 +247,11 @@ macro_rules! registry_conformance {
             tokens_keep_the_policy
             racing_inserts_keep_the_maximum_of_live_tokens
             racing_inserts_keep_names_unique
+            a_node_is_listed_as_it_last_reported
+            node_pages_are_complete
+            a_revision_that_the_log_lacks_counts_as_not_applied
+            the_settings_of_the_fleet_are_kept
+            the_lag_is_that_of_the_node_furthest_behind
             a_limited_actor_reaches_one_app
             a_read_only_actor_changes_nothing
         }

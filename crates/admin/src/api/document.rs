@@ -19,7 +19,7 @@ use utoipa::{
 use super::{
     apps, events,
     extract::{IfMatchText, NoParams},
-    list, policy, report, revocation, search, tokens,
+    list, nodes, policy, report, revision, revocation, search, tokens,
 };
 use crate::{
     gate::Gate,
@@ -41,6 +41,7 @@ use crate::{
         (name = "apps", description = "The apps that tokens belong to."),
         (name = "tokens", description = "The tokens that apps authenticate with."),
         (name = "policy", description = "The rules that every new or edited token must follow."),
+        (name = "nodes", description = "The nodes that verify tokens, and what holds for all of them."),
         (name = "audit", description = "The audit log: every change, when it was made, and by whom."),
         (name = "document", description = "The OpenAPI document of this API."),
     )
@@ -64,12 +65,19 @@ impl Document {
             tokens::Paths::openapi(),
             policy::Paths::openapi(),
             events::Paths::openapi(),
+            nodes::Paths::openapi(),
         ] {
             document.merge(part);
         }
-        let operations = document.paths.paths.values_mut().flat_map(operations);
-        for (_, operation) in operations {
-            complete(operation);
+        for item in document.paths.paths.values_mut() {
+            let changes = [
+                &mut item.post,
+                &mut item.put,
+                &mut item.patch,
+                &mut item.delete,
+            ];
+            changes.into_iter().flatten().for_each(revision::describe);
+            operations(item).for_each(|(_, operation)| complete(operation));
         }
         let components = document.components.get_or_insert_default();
         limit_overlap(components, gate.operations.max_overlap_seconds());

@@ -9,8 +9,9 @@ use serde::{
 };
 use tower_api_tokens::{
     AppId, AppIdError, EventPositionError, EventStart, IdempotencyKey, IdempotencyKeyError,
-    MAX_NAME_LEN, NameError, NamePartError, PageSize, Scope, ScopeError, ScopeSet, TimeError,
-    TokenFormat, TokenId, TokenIdError, check_name_part, normalize_name, parse_expiry,
+    MAX_NAME_LEN, NameError, NamePartError, NodeId, NodeIdError, PageSize, Scope, ScopeError,
+    ScopeSet, TimeError, TokenFormat, TokenId, TokenIdError, check_name_part, normalize_name,
+    parse_expiry,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -68,17 +69,40 @@ text_field! {
     |text| text
         .description(Some("The identifier of a token."))
         .format(Some(SchemaFormat::Custom("uuid".into())))
-        .pattern(Some(r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"))
+        .pattern(Some(UUID))
 }
 
 impl TryFrom<String> for TokenIdText {
     type Error = TokenIdError;
 
     fn try_from(text: String) -> Result<Self, TokenIdError> {
-        // `parse` also accepts other notations of a UUID.
-        let text = if text.len() == 36 { &*text } else { "" };
-        text.parse().map(Self)
+        hyphenated(&text).parse().map(Self)
     }
+}
+
+text_field! {
+    /// The identifier of a node.
+    NodeIdText(NodeId),
+    |text| text
+        .description(Some("The identifier of a node."))
+        .format(Some(SchemaFormat::Custom("uuid".into())))
+        .pattern(Some(UUID))
+}
+
+impl TryFrom<String> for NodeIdText {
+    type Error = NodeIdError;
+
+    fn try_from(text: String) -> Result<Self, NodeIdError> {
+        hyphenated(&text).parse().map(Self)
+    }
+}
+
+/// The pattern of a UUID.
+const UUID: &str = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$";
+
+/// Returns the text of a UUID, or no text if it has another notation, which `parse` would accept.
+fn hyphenated(text: &str) -> &str {
+    if text.len() == 36 { text } else { "" }
 }
 
 /// White space other than control characters and line separators.

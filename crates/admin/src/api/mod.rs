@@ -8,9 +8,11 @@ mod extract;
 mod fields;
 mod filter;
 mod list;
+mod nodes;
 mod params;
 mod policy;
 mod report;
+mod revision;
 mod revocation;
 mod search;
 mod tokens;
@@ -19,6 +21,7 @@ mod values;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, OriginalUri},
+    middleware::from_fn,
     response::{IntoResponse, Redirect},
     routing::get,
 };
@@ -40,10 +43,12 @@ pub(super) fn router(gate: Gate) -> Router {
         .merge(tokens::routes())
         .merge(policy::routes())
         .merge(events::routes())
+        .merge(nodes::routes())
         .route("/openapi.json", get(document::get_document))
         .route("/", get(redirect_to_document))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
+        .layer(from_fn(revision::add))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(document);
     gate.protect(router, |_, refusal| Problem::from(refusal).into_response())

@@ -257,6 +257,8 @@ impl Words {
             AuditAction::ImportTokens => ("Imported", "import", "tokens"),
             AuditAction::SetPolicy => ("Changed", "change", "the policy"),
             AuditAction::ClearCaches => ("Cleared", "clear", "the caches"),
+            AuditAction::SetFleet => ("Changed", "change", "the settings of the fleet"),
+            AuditAction::RemoveNode => ("Removed", "remove", "a node"),
             other => (other.as_str(), other.as_str(), ""),
         };
         Self {

@@ -39,6 +39,7 @@ mod lockout;
 mod login;
 mod message;
 mod names;
+mod nodes;
 mod overview;
 mod page;
 mod pager;
@@ -114,6 +115,7 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>, brand: Arc<Brand
             "/policy",
             get(policy::show).post(edit::save::<policy::Form>),
         )
+        .route("/nodes", get(nodes::show))
         .route("/activity", get(activity::show))
         .route("/tokens.csv", get(list::export))
         .route("/apps.csv", get(apps::export))

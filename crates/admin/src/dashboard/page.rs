@@ -52,6 +52,7 @@ pub(super) enum Section {
     Tokens,
     Apps,
     Policy,
+    Nodes,
     Activity,
 }
 
@@ -61,6 +62,7 @@ impl Section {
             Some("overview") => Self::Overview,
             Some("apps") => Self::Apps,
             Some("policy") => Self::Policy,
+            Some("nodes") => Self::Nodes,
             Some("activity") => Self::Activity,
             _ => Self::Tokens,
         }
@@ -160,6 +162,10 @@ impl Page {
 
     pub(super) fn is_about_policy(&self) -> bool {
         self.section == Section::Policy
+    }
+
+    pub(super) fn is_about_nodes(&self) -> bool {
+        self.section == Section::Nodes
     }
 
     pub(super) fn is_about_activity(&self) -> bool {

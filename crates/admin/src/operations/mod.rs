@@ -5,6 +5,7 @@ mod apps;
 mod error;
 mod events;
 mod hygiene;
+mod nodes;
 mod policy;
 mod run;
 mod tokens;
@@ -15,7 +16,7 @@ use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery,
-    Authenticator, LifecycleErrorKind, Page, RecordVersion, StoreError, StoreErrorKind,
+    Authenticator, LifecycleErrorKind, Page, RecordVersion, Revision, StoreError, StoreErrorKind,
     TokenFormats, TokenId, TokenRecord, TokenStatus,
     store::{audit_log, records, run_to_end},
 };
@@ -242,6 +243,13 @@ impl Operator {
     #[must_use]
     pub fn actor(&self) -> &Actor {
         &self.actor
+    }
+
+    /// Returns a revision of the store that includes every change by this operator so far. See
+    /// [`ApiTokens::latest_revision`].
+    #[must_use]
+    pub fn latest_revision(&self) -> Option<Revision> {
+        self.tokens.latest_revision()
     }
 
     /// Returns the current time of the clock that decides when tokens expire.

@@ -3,12 +3,12 @@
 //! With `--json`, a command prints a record as it is, so that it shows every field of a server that is
 //! newer than this program.
 
-use std::{collections::BTreeMap, ops::Deref};
+use std::{collections::BTreeMap, ops::Deref, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
-use tower_api_tokens::{AppId, TokenId};
+use tower_api_tokens::{AppId, NodeId, ReceiptStatus, TokenId};
 use zeroize::Zeroizing;
 
 /// A record, and the fields that are shown to people.
@@ -184,4 +184,65 @@ mod tests {
         assert!(!json.contains('\n'), "{json}");
         assert_eq!(values[0], values[1]);
     }
+}
+
+/// The fields of a node.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) max_staleness_seconds: f64,
+    pub(crate) lag: Option<u64>,
+    pub(crate) reported_at: Timestamp,
+    pub(crate) gone: bool,
+}
+
+/// The fields of the fleet.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Fleet {
+    pub(crate) nodes: u64,
+    pub(crate) lag: u64,
+    max_staleness_seconds: Option<f64>,
+    pub(crate) all_registered: bool,
+}
+
+impl Fleet {
+    pub(crate) fn max_staleness(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.max_staleness_seconds?).ok()
+    }
+}
+
+/// A revoked token, and which nodes have applied its revocation.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RevokedEverywhere {
+    pub(crate) token: Document<Token>,
+    pub(crate) receipt: Receipt,
+}
+
+/// Which nodes have applied a change.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Receipt {
+    /// A string, because a newer server may have statuses that this program does not know.
+    pub(crate) status: String,
+    pub(crate) waited_seconds: f64,
+    pub(crate) nodes: Vec<NodeReceipt>,
+}
+
+impl Receipt {
+    /// Whether no node accepts the token.
+    pub(crate) fn is_complete(&self) -> bool {
+        matches!(
+            self.status.parse(),
+            Ok(ReceiptStatus::Applied | ReceiptStatus::BoundPassed)
+        )
+    }
+}
+
+/// A node, and whether it has applied a change.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct NodeReceipt {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) applied: bool,
 }

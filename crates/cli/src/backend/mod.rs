@@ -10,18 +10,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{TryStreamExt, stream::BoxStream};
 use jiff::Timestamp;
+use serde::Serialize;
 use tower_api_tokens::{
-    AppEdit, AppId, AppQuery, AuditQuery, EventPosition, EventQuery, LifecycleErrorKind, Metadata,
-    Networks, Policy, RecordVersion, ScopeSet, TokenEdit, TokenId, TokenQuery,
+    AppEdit, AppId, AppQuery, AuditQuery, EventPosition, EventQuery, FleetSettings,
+    LifecycleErrorKind, Metadata, Networks, NodeId, Policy, RecordVersion, Revision, ScopeSet,
+    TokenEdit, TokenId, TokenQuery,
 };
 use tower_api_tokens_admin::OperationErrorKind;
 
 pub(crate) use document::{
-    App, Document, Event, IssuedDocument, Report, ReportCard, Revocation, Selection, Token,
+    App, Document, Event, Fleet, IssuedDocument, Node, Report, ReportCard, Revocation,
+    RevokedEverywhere, Selection, Token,
 };
 pub(crate) use policy::Rules;
 
-use crate::{failure::Failure, options::Options, session::Session, time::Expiry};
+use crate::{
+    failure::Failure, options::Options, output::print_changed_json, session::Session, time::Expiry,
+};
 
 /// The records of a listing, in its order.
 pub(crate) type Records<'a, T> = BoxStream<'a, Result<Document<T>, Failure>>;
@@ -89,6 +94,9 @@ fn is_about_format(kind: OperationErrorKind) -> bool {
 /// method here, in `store` and in `server`. Both return the same documents and the same failures.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
+    /// Returns a revision of the store that includes every change made so far, if there was one.
+    fn latest_revision(&self) -> Option<Revision>;
+
     /// Returns the open store, for a command that the management API does not offer.
     fn store(&self) -> Result<&Session, Failure>;
 
@@ -158,6 +166,22 @@ pub(crate) trait Backend: Send + Sync {
     /// Revokes the active tokens of these, at most 1,000, except for the one that the backend itself uses.
     async fn revoke_many(&self, ids: &[TokenId]) -> Result<Document<Revocation>, Failure>;
 
+    /// Revokes a token, and waits until no node accepts it any more.
+    async fn revoke_everywhere(
+        &self,
+        id: TokenId,
+        wait: Duration,
+    ) -> Result<Document<RevokedEverywhere>, Failure>;
+
+    /// Lists the nodes that verify tokens.
+    fn nodes(&self) -> Records<'_, Node>;
+
+    async fn remove_node(&self, id: NodeId) -> Result<(), Failure>;
+
+    async fn fleet(&self) -> Result<Document<Fleet>, Failure>;
+
+    async fn set_fleet(&self, settings: FleetSettings) -> Result<Document<Fleet>, Failure>;
+
     /// Revokes the token that the backend itself uses, which needs no other right.
     async fn revoke_own(&self) -> Result<(), Failure>;
 
@@ -189,6 +213,11 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Prints a record as JSON: after a change, with the revision of the store that includes it.
+    pub(crate) fn print_json(&self, record: &impl Serialize) -> Result<(), Failure> {
+        print_changed_json(record, self.backend.latest_revision())
+    }
+
     /// Finds an app by its identifier or name, or by `id:IDENTIFIER`. Fails if several apps match:
     /// otherwise anyone who can create an app could give it the name or identifier of another, and
     /// get the tokens that are meant for that one.
@@ -226,6 +255,10 @@ impl Context<'_> {
             }
         }
     }
+}
+
+fn no_such_node() -> Failure {
+    Failure::not_found("no node has this identifier; list all nodes with `api-tokens nodes`")
 }
 
 fn no_such_app() -> Failure {

@@ -3,26 +3,37 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, TryStream, TryStreamExt};
+use futures_util::{
+    StreamExt, TryStream, TryStreamExt,
+    stream::{iter, try_unfold},
+};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
 use tower_api_tokens::{
-    AppEdit, AppId, AppQuery, AppRecord, AuditQuery, Clock, EventPosition, EventQuery, IssuedToken,
-    Metadata, NewApp, Policy, RecordVersion, SystemClock, TokenEdit, TokenFormat, TokenId,
-    TokenQuery, TokenRecord, TokenRegistryStreams, TokenSelection,
+    AppEdit, AppId, AppQuery, AppRecord, AuditQuery, Clock, EventPosition, EventQuery,
+    FleetSettings, IssuedToken, Metadata, NewApp, NodeId, NodeQuery, PageSize, Policy,
+    RecordVersion, Revision, SystemClock, TokenEdit, TokenFormat, TokenId, TokenQuery, TokenRecord,
+    TokenRegistryStreams, TokenSelection,
 };
 use tower_api_tokens_admin::view::{
-    AppView, EventView, PolicyView, ReportView, RevocationView, TokenView,
+    AppView, EventView, FleetView, NodeView, PolicyView, ReceiptView, ReportView, RevocationView,
+    TokenView,
 };
 use zeroize::Zeroizing;
 
 use super::{
-    App, Backend, Document, Event, EventsInOrder, FoundToken, IssuedDocument, NewToken, Records,
-    Report, Revocation, Rules, Selection, Token, TokenFilter, is_about_format, is_other_format,
+    App, Backend, Document, Event, EventsInOrder, Fleet, FoundToken, IssuedDocument, NewToken,
+    Node, Records, Report, Revocation, RevokedEverywhere, Rules, Selection, Token, TokenFilter,
+    is_about_format, is_other_format, no_such_node,
 };
 use crate::{failure::Failure, session::Session};
 
 #[async_trait]
 impl Backend for Session {
+    fn latest_revision(&self) -> Option<Revision> {
+        self.operator.latest_revision()
+    }
+
     fn store(&self) -> Result<&Session, Failure> {
         Ok(self)
     }
@@ -167,6 +178,49 @@ impl Backend for Session {
     async fn revoke_many(&self, ids: &[TokenId]) -> Result<Document<Revocation>, Failure> {
         let revocation = self.operator.revoke_many(ids).await?;
         document(&RevocationView::from(&revocation))
+    }
+
+    async fn revoke_everywhere(
+        &self,
+        id: TokenId,
+        wait: Duration,
+    ) -> Result<Document<RevokedEverywhere>, Failure> {
+        let (token, receipt) = self.operator.revoke_everywhere(id, wait).await?;
+        document(&json!({
+            "token": self.document(&token)?,
+            "receipt": ReceiptView::from(&receipt),
+        }))
+    }
+
+    fn nodes(&self) -> Records<'_, Node> {
+        let listed = try_unfold(Some(None), async |position: Option<Option<NodeId>>| {
+            let Some(after) = position else {
+                return Ok(None);
+            };
+            let query = NodeQuery::default().limit(PageSize::MAX).after(after);
+            let page = self.operator.nodes(&query).await?;
+            let nodes = page.nodes.items.iter();
+            let nodes = nodes.map(|node| document(&NodeView::at(page.latest, page.now, node)));
+            let nodes: Vec<_> = nodes.collect();
+            Ok::<_, Failure>(Some((iter(nodes), page.nodes.next.map(Some))))
+        });
+        listed.try_flatten().boxed()
+    }
+
+    async fn remove_node(&self, id: NodeId) -> Result<(), Failure> {
+        match self.operator.remove_node(id).await? {
+            true => Ok(()),
+            false => Err(no_such_node()),
+        }
+    }
+
+    async fn fleet(&self) -> Result<Document<Fleet>, Failure> {
+        document(&FleetView::from(&self.operator.fleet().await?))
+    }
+
+    async fn set_fleet(&self, settings: FleetSettings) -> Result<Document<Fleet>, Failure> {
+        self.operator.set_fleet(settings).await?;
+        self.fleet().await
     }
 
     async fn revoke_own(&self) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ mod first_token;
 mod forward_auth;
 mod log;
 mod maintenance;
+mod membership;
 mod network;
 mod observation;
 mod operations;
@@ -40,6 +41,7 @@ use expiring::ExpiringRecorder;
 use first_token::FirstToken;
 use forward_auth::ForwardAuth;
 use maintenance::MaintenanceTask;
+use membership::Membership;
 use network::{ConnectionLimit, Listener, Server, Signals};
 use observation::Observation;
 use operations::{Health, Metrics};
@@ -117,6 +119,8 @@ pub(crate) struct Arguments {
     every_use_is_recorded: bool,
     #[command(flatten)]
     retention: Retention,
+    #[command(flatten)]
+    membership: membership::Options,
 }
 
 impl Arguments {
@@ -228,6 +232,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     if let (Some(listener), Some(metrics)) = (for_operators, metrics) {
         operations::serve(listener, &mut server, health.clone(), metrics);
     }
+    // Before the follower and the first request: what is cached earlier would not be covered by receipts.
+    let membership = Membership::begin(session, &arguments.membership).await?;
     let follower = follower(session, arguments).start().await?;
     if let Some(source) = follower.preloaded_from() {
         note(&preload::describe(source, authenticator.stats().entries));
@@ -268,6 +274,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
             "a signal ended the server before the latest uses were recorded",
         )),
     };
+    membership.end().await;
     match stopped {
         Err(error) if verify_only && error.kind() == StoreErrorKind::ReadOnly => {
             note(

@@ -1,6 +1,6 @@
 //! `token revoke`: revokes a token, all tokens that filters select, those that leaked, or the own token.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueHint};
 use serde_json::json;
@@ -10,10 +10,12 @@ use super::{filter::Filters, leak, print::print};
 use crate::{
     backend::Context,
     failure::Failure,
+    note::note,
     number::count,
     output::{print_json, print_line},
     progress,
     prompt::Confirmation,
+    time::duration,
     views::time_or,
 };
 
@@ -34,6 +36,13 @@ pub(crate) struct Arguments {
     /// live tokens
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Wait until no node accepts the token: until all nodes have applied the revocation, or no cached answer may
+    /// be used any more. The exit code is 1 if that takes longer than `--wait`
+    #[arg(long, requires = "token", conflicts_with = "dry_run")]
+    everywhere: bool,
+    /// How long `--everywhere` waits, at most 30 seconds with `--server`
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s", requires = "everywhere")]
+    wait: Duration,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
@@ -82,12 +91,55 @@ async fn revoke_one(
         time_or(token.last_used_at, "never"),
     );
     arguments.confirmation.ask(&question)?;
+    if arguments.everywhere {
+        return revoke_everywhere(id, arguments.wait, context).await;
+    }
     let revoked = context.backend.revoke(id).await.map_err(|failure| {
         failure.advising_if_uncertain(|| {
             "The token may or may not be revoked. Repeat the command until it succeeds.".to_owned()
         })
     })?;
     print(context, &revoked)
+}
+
+/// Revokes a token, and waits for the nodes.
+async fn revoke_everywhere(
+    id: TokenId,
+    wait: Duration,
+    context: &Context<'_>,
+) -> Result<(), Failure> {
+    let spinner = progress::spin("Waiting for all nodes");
+    let revoked = context.backend.revoke_everywhere(id, wait).await;
+    spinner.finish_and_clear();
+    let revoked = revoked.map_err(|failure| {
+        failure.advising_if_uncertain(|| {
+            "The token may or may not be revoked. Repeat the command until it succeeds.".to_owned()
+        })
+    })?;
+    let receipt = &revoked.receipt;
+    if context.json {
+        context.print_json(&revoked)?;
+    } else {
+        print(context, &revoked.token)?;
+    }
+    let seconds = receipt.waited_seconds;
+    if receipt.is_complete() {
+        note(&format!(
+            "No node accepts the token any more, after {seconds:.1} seconds."
+        ));
+        return Ok(());
+    }
+    let lacking = receipt.nodes.iter().filter(|node| !node.applied);
+    let lacking: Vec<_> = lacking
+        .map(|node| format!("`{}` ({})", node.name, node.id))
+        .collect();
+    let nodes = match lacking.is_empty() {
+        true => "there may be nodes that do not register".to_owned(),
+        false => format!("not applied by {}", lacking.join(", ")),
+    };
+    Err(Failure::failed(format!(
+        "the token is revoked, but a node may still accept it after {seconds:.1} seconds: {nodes}; repeat the command to wait longer"
+    )))
 }
 
 async fn revoke_selected(arguments: &Arguments, context: &Context<'_>) -> Result<(), Failure> {
@@ -119,7 +171,7 @@ async fn revoke_selected(arguments: &Arguments, context: &Context<'_>) -> Result
         })
     })?;
     if context.json {
-        return print_json(&revocation);
+        return context.print_json(&revocation);
     }
     print_line(&match &revocation.batch {
         Some(batch) => format!(

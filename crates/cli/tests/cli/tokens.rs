@@ -157,8 +157,19 @@ fn revoking_is_permanent(cli: &Cli) {
     let revoked = cli.run(&["token", "revoke", &id, "--yes", "--json"]).json();
     assert_eq!(revoked["status"], "revoked");
     assert!(cli.verify(&token).failed(4).contains("revoked"));
-    // Revoking again is no error.
-    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    // Revoking again is no error, and a change that nodes apply again.
+    let again = cli.run(&["token", "revoke", &id, "--yes", "--json"]).json();
+    let number = |change: &serde_json::Value| -> u64 {
+        let (number, _) = change["revision"]
+            .as_str()
+            .unwrap()
+            .split_once('-')
+            .unwrap();
+        number.parse().unwrap()
+    };
+    assert_eq!(number(&again), number(&revoked) + 1);
+    let shown = cli.run(&["token", "show", &id, "--json"]).json();
+    assert_eq!(shown.get("revision"), None, "nothing was changed");
     let refused = cli.run(&["token", "rotate", &id]).failed(4);
     assert!(refused.contains("final"), "{refused}");
 }

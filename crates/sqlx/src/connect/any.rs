@@ -5,9 +5,11 @@ use std::path::Path;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    Answer, AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery,
-    Mutation, Outdated, OutdatedQuery, Page, Policy, StoreError, StoreErrorKind, TokenCursor,
+    Answer, AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Committed, EventLog,
+    ExpiringQuery, FleetSettings, FleetState, Mutation, NodeId, NodePage, NodeQuery, NodeRegistry,
+    NodeReport, Outdated, OutdatedQuery, Page, Policy, StoreError, StoreErrorKind, TokenCursor,
     TokenDigest, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, UsageLog,
+    store::node_registry,
 };
 
 use super::{Access, AnyStoreBuilder, Driver, error::invalid};
@@ -131,6 +133,16 @@ impl AnyStore {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.is_read_only
+    }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        match self.is_read_only {
+            true => Err(StoreError::with_source(
+                StoreErrorKind::ReadOnly,
+                "the store was opened read-only; open it without `read_only`",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Returns the store if it is in SQLite.
@@ -264,13 +276,13 @@ impl TokenStore for AnyStore {
 #[async_trait]
 impl TokenRegistry for AnyStore {
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
-        if self.is_read_only {
-            return Err(StoreError::with_source(
-                StoreErrorKind::ReadOnly,
-                "the store was opened read-only; open it without `read_only`",
-            ));
-        }
+        self.check_writable()?;
         self.registry().apply(mutation).await
+    }
+
+    async fn apply_with_revision(&self, mutation: &Mutation) -> Result<Committed, StoreError> {
+        self.check_writable()?;
+        self.registry().apply_with_revision(mutation).await
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
@@ -332,5 +344,35 @@ impl TokenRegistry for AnyStore {
 
     fn event_log(&self) -> Option<&dyn EventLog> {
         self.registry().event_log()
+    }
+
+    fn node_registry(&self) -> Option<&dyn NodeRegistry> {
+        self.registry().node_registry().map(|_| self as _)
+    }
+}
+
+#[async_trait]
+impl NodeRegistry for AnyStore {
+    async fn report(&self, report: &NodeReport) -> Result<FleetState, StoreError> {
+        self.check_writable()?;
+        node_registry(self.registry())?.report(report).await
+    }
+
+    async fn nodes(&self, query: &NodeQuery) -> Result<NodePage, StoreError> {
+        node_registry(self.registry())?.nodes(query).await
+    }
+
+    async fn remove_node(&self, id: NodeId) -> Result<bool, StoreError> {
+        self.check_writable()?;
+        node_registry(self.registry())?.remove_node(id).await
+    }
+
+    async fn fleet(&self) -> Result<FleetState, StoreError> {
+        node_registry(self.registry())?.fleet().await
+    }
+
+    async fn set_fleet(&self, settings: &FleetSettings) -> Result<(), StoreError> {
+        self.check_writable()?;
+        node_registry(self.registry())?.set_fleet(settings).await
     }
 }

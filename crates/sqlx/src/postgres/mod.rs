@@ -15,6 +15,7 @@ mod lending;
 mod live;
 mod migrate;
 mod mutate;
+mod nodes;
 mod open;
 mod optimistic;
 mod outcome;

@@ -56,10 +56,6 @@ pub(super) enum Returns {
 pub(super) struct Made {
     pub(super) applied: Applied,
     /// The revision that contains the change, unless it is not logged.
-    #[expect(
-        dead_code,
-        reason = "for callers that wait until nodes have applied it"
-    )]
     pub(super) revision: Option<Revision>,
 }
 

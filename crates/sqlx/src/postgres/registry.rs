@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
-    Outdated, OutdatedQuery, Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord,
-    TokenRegistry, TokenTarget, UsageLog, store::microseconds,
+    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Committed, EventLog, ExpiringQuery,
+    Mutation, NodeRegistry, Outdated, OutdatedQuery, Page, Policy, StoreError, TokenCursor,
+    TokenQuery, TokenRecord, TokenRegistry, TokenTarget, UsageLog, store::microseconds,
 };
 
 use super::{PostgresStore, Query, statements::DIALECT};
@@ -35,7 +35,12 @@ fn bind(query: Query, value: Value) -> Query {
 #[async_trait]
 impl TokenRegistry for PostgresStore {
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
-        self.mutate(mutation).await.map(|made| made.applied)
+        Ok(self.apply_with_revision(mutation).await?.applied)
+    }
+
+    async fn apply_with_revision(&self, mutation: &Mutation) -> Result<Committed, StoreError> {
+        let made = self.mutate(mutation).await?;
+        Ok(Committed::new(made.applied, made.revision))
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
@@ -151,6 +156,10 @@ impl TokenRegistry for PostgresStore {
     }
 
     fn event_log(&self) -> Option<&dyn EventLog> {
+        Some(self)
+    }
+
+    fn node_registry(&self) -> Option<&dyn NodeRegistry> {
         Some(self)
     }
 }

@@ -1,7 +1,7 @@
 //! Every statement: none is put together from values.
 
 use super::schema::Schema;
-use crate::listing::Dialect;
+use crate::{listing::Dialect, nodes::node_columns};
 use sqlx::SqlStr;
 
 macro_rules! statements {
@@ -108,6 +108,26 @@ macro_rules! events_from {
     };
 }
 
+/// The time in microseconds.
+macro_rules! now {
+    () => {
+        "(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint"
+    };
+}
+
+/// The number of nodes, how many changes the one lacks that is furthest behind, and the settings.
+macro_rules! fleet {
+    ($nodes:literal) => {
+        concat!(
+            "SELECT n.nodes, coalesce((SELECT max(revision) FROM @.api_token_changes) - n.furthest, 0), ",
+            "f.max_staleness, f.all_registered::int::bigint ",
+            "FROM (SELECT count(*) AS nodes, min(revision) AS furthest FROM (",
+            $nodes,
+            ") r) n LEFT JOIN @.api_token_fleet f ON true"
+        )
+    };
+}
+
 statements! {
     /// Always one row.
     find = with_latest!("@.api_token_details t ON t.digest = $1");
@@ -196,6 +216,26 @@ statements! {
             SELECT id FROM @.api_token_audit a WHERE id < $3 AND at < $2 \
             AND NOT EXISTS (SELECT FROM @.api_token_event_log e WHERE e.id = a.id) ORDER BY id LIMIT $5) r), \
         (SELECT count(*) FROM (SELECT key FROM @.api_token_keys WHERE used_at < $4 ORDER BY used_at LIMIT $5) k)";
+    /// Keeps the revision only if the log has it, removes nodes that have not reported for long, and returns the
+    /// state of the fleet. The snapshot of the statement does not show what it writes itself.
+    report_node = concat!("WITH reported AS (INSERT INTO @.api_token_nodes \
+            (id, name, version, max_staleness, every, revision, mark, registered_at, reported_at) \
+            SELECT $1, $2, $3, $4, $5, c.revision, c.mark, t.now, t.now FROM (SELECT ", now!(), " AS now) t \
+            LEFT JOIN @.api_token_changes c ON c.revision = $6 AND c.mark = $7 \
+            ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, \
+                max_staleness = excluded.max_staleness, every = excluded.every, revision = excluded.revision, \
+                mark = excluded.mark, reported_at = excluded.reported_at RETURNING id, revision), \
+        removed AS (DELETE FROM @.api_token_nodes WHERE id <> $1 AND reported_at < ", now!(), " - $8 RETURNING id) ",
+        fleet!("SELECT id, revision FROM reported UNION ALL SELECT id, revision FROM @.api_token_nodes \
+            WHERE id <> $1 AND id NOT IN (SELECT id FROM removed)"));
+    fleet = fleet!("SELECT revision FROM @.api_token_nodes");
+    /// At least one row.
+    nodes = concat!("SELECT ", node_columns!(), ", r.revision, r.mark, ", now!(), " \
+        FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r \
+        LEFT JOIN LATERAL (SELECT * FROM @.api_token_nodes WHERE $1 IS NULL OR id > $1 ORDER BY id LIMIT $2) n ON true \
+        ORDER BY n.id");
+    remove_node = "DELETE FROM @.api_token_nodes WHERE id = $1 RETURNING id";
+    set_fleet = "UPDATE @.api_token_fleet SET max_staleness = $1, all_registered = $2";
     append_event = "INSERT INTO @.api_token_audit (id, at, actor, action, app_id, token, outcome, changes) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb)";
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection, SqliteExecutor};
 use tower_api_tokens::{
-    AppId, AppRecord, Applied, AsyncSnapshot, AuditEventId, BoundKey, Change, Mutation, Policy,
+    AppId, AppRecord, AsyncSnapshot, AuditEventId, BoundKey, Change, Committed, Mutation, Policy,
     Restrictions, StoreError, TokenId, TokenRecord, TokenTarget, UsedKey, Write,
     store::{microseconds, truncate_to_microsecond},
 };
@@ -17,18 +17,18 @@ use super::{
     writer::execute,
 };
 use crate::rows::{
-    self, Columns, app_from, metadata_text, policy_from, policy_text, readable, token_from,
-    unsupported, used_key_from,
+    self, Columns, app_from, metadata_text, policy_from, policy_text, readable, revision_from,
+    token_from, unsupported, used_key_from,
 };
 
 /// Makes a change.
 pub(super) async fn apply(
     connection: &mut SqliteConnection,
     mut mutation: Mutation,
-) -> Result<Applied, StoreError> {
+) -> Result<Committed, StoreError> {
     // Stored times are truncated to microseconds, and this time is compared with them.
     mutation.at = truncate_to_microsecond(mutation.at);
-    let since = latest_revision(connection).await?;
+    let since = latest_number(connection).await?;
     let plan = mutation.plan_async(&mut Reader(connection)).await?;
     let plan = plan.truncated_to_microseconds();
     let (mut changes, mut removed) = (Vec::new(), Vec::new());
@@ -66,7 +66,10 @@ pub(super) async fn apply(
     }
     remove(connection, &mut removed).await?;
     ensure_logged(connection, since, &changes).await?;
-    Ok(plan.applied)
+    let latest = sqlx::query(statements::REVISION).fetch_optional(connection);
+    let latest = latest.await.map_err(from_sqlx)?;
+    let revision = latest.as_ref().map(revision_from).transpose()?;
+    Ok(Committed::new(plan.applied, revision))
 }
 
 /// The state that a plan reads.
@@ -326,7 +329,7 @@ async fn put_key(connection: &mut SqliteConnection, used: &UsedKey) -> Result<()
     expect_one(put.rows_affected())
 }
 
-async fn latest_revision(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+async fn latest_number(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
     let row = sqlx::query(statements::LATEST).fetch_one(connection).await;
     row.and_then(|row| row.try_get(0)).map_err(from_sqlx)
 }
@@ -338,7 +341,7 @@ async fn ensure_logged(
     since: i64,
     changes: &[Change],
 ) -> Result<(), StoreError> {
-    let logged = latest_revision(connection).await?.saturating_sub(since);
+    let logged = latest_number(connection).await?.saturating_sub(since);
     if usize::try_from(logged).is_ok_and(|logged| logged == changes.len()) && changes.len() > 2 {
         // The triggers log one entry per change, so equal counts mean that none is missing.
         return Ok(());

@@ -36,7 +36,7 @@ struct Migration {
 const FIRST_COMPATIBLE: i64 = 5;
 
 /// All migrations, in order.
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -93,6 +93,13 @@ const MIGRATIONS: [Migration; 8] = [
         min_reader: 1,
         min_writer: 6,
         sql: include_str!("../../migrations/sqlite/0008_maintenance.sql"),
+    },
+    Migration {
+        version: 9,
+        name: "nodes",
+        min_reader: 1,
+        min_writer: 6,
+        sql: include_str!("../../migrations/sqlite/0009_nodes.sql"),
     },
 ];
 

@@ -11,6 +11,7 @@ mod identifier;
 mod log;
 mod memory;
 mod migrate;
+mod nodes;
 mod open;
 mod place;
 #[cfg(test)]

@@ -2,9 +2,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
-    Outdated, OutdatedQuery, Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord,
-    TokenRegistry, TokenTarget, UsageLog, store::microseconds,
+    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Committed, EventLog, ExpiringQuery,
+    Mutation, NodeRegistry, Outdated, OutdatedQuery, Page, Policy, StoreError, TokenCursor,
+    TokenQuery, TokenRecord, TokenRegistry, TokenTarget, UsageLog, store::microseconds,
 };
 
 use super::{
@@ -33,6 +33,10 @@ fn bind(
 #[async_trait]
 impl TokenRegistry for SqliteStore {
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        Ok(self.apply_with_revision(mutation).await?.applied)
+    }
+
+    async fn apply_with_revision(&self, mutation: &Mutation) -> Result<Committed, StoreError> {
         let mutation = mutation.clone();
         self.write(move |connection| Box::pin(async move { apply(connection, mutation).await }))
             .await
@@ -128,6 +132,10 @@ impl TokenRegistry for SqliteStore {
     }
 
     fn event_log(&self) -> Option<&dyn EventLog> {
+        Some(self)
+    }
+
+    fn node_registry(&self) -> Option<&dyn NodeRegistry> {
         Some(self)
     }
 }

@@ -1,6 +1,6 @@
 //! All statements. They are constants, and values are always bound.
 
-use crate::listing::Dialect;
+use crate::{listing::Dialect, nodes::node_columns};
 
 /// The expiry of a token. For restricted tokens, `expires_at` is in the past, so that processes of earlier
 /// versions refuse them.
@@ -306,3 +306,49 @@ pub(super) const REVISION: &str =
 pub(super) const CHANGES: &str = "SELECT revision, mark, digest, app_id, \
      (SELECT max(revision) FROM api_token_changes) \
      FROM api_token_changes WHERE revision >= ?1 ORDER BY revision LIMIT ?2";
+
+/// The time in microseconds.
+macro_rules! now {
+    () => {
+        "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
+    };
+}
+
+/// Keeps the revision only if the log has it.
+pub(super) const REPORT_NODE: &str = concat!(
+    "INSERT INTO api_token_nodes ",
+    "(id, name, version, max_staleness, every, revision, mark, registered_at, reported_at) ",
+    "SELECT ?1, ?2, ?3, ?4, ?5, c.revision, c.mark, t.now, t.now FROM (SELECT ",
+    now!(),
+    " AS now) t LEFT JOIN api_token_changes c ON c.revision = ?6 AND c.mark = ?7 WHERE true ",
+    "ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, ",
+    "max_staleness = excluded.max_staleness, every = excluded.every, revision = excluded.revision, ",
+    "mark = excluded.mark, reported_at = excluded.reported_at"
+);
+
+pub(super) const TRIM_NODES: &str = concat!(
+    "DELETE FROM api_token_nodes WHERE reported_at < ",
+    now!(),
+    " - ?1"
+);
+
+/// The number of nodes, how many changes the one lacks that is furthest behind, and the settings.
+pub(super) const FLEET: &str = "SELECT n.nodes, coalesce((SELECT max(revision) FROM api_token_changes) - n.furthest, 0), \
+     f.max_staleness, f.all_registered \
+     FROM (SELECT count(*) AS nodes, min(revision) AS furthest FROM api_token_nodes) n \
+     LEFT JOIN api_token_fleet f ON true";
+
+pub(super) const NODES: &str = concat!(
+    "SELECT ",
+    node_columns!(),
+    ", r.revision, r.mark, ",
+    now!(),
+    " FROM (SELECT revision, mark FROM api_token_changes ORDER BY revision DESC LIMIT 1) r ",
+    "LEFT JOIN (SELECT * FROM api_token_nodes WHERE id > ?1 ORDER BY id LIMIT ?2) n ON true ",
+    "ORDER BY n.id"
+);
+
+pub(super) const REMOVE_NODE: &str = "DELETE FROM api_token_nodes WHERE id = ?1";
+
+pub(super) const SET_FLEET: &str =
+    "UPDATE api_token_fleet SET max_staleness = ?1, all_registered = ?2";

@@ -13,6 +13,7 @@ macro_rules! tests {
 
 mod cases;
 mod client;
+mod clock;
 mod failover;
 mod frozen;
 mod load;
@@ -20,6 +21,7 @@ mod manager;
 mod network;
 mod node;
 mod process;
+mod receipts;
 mod rounds;
 mod scene;
 #[path = "../../../../tests/services/server.rs"]
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
             .chain(failover::tests())
             .chain(standbys::tests())
             .chain(frozen::tests())
+            .chain(receipts::tests())
             .chain(unharmed::tests())
             .chain(triggers::tests());
         return services::run(

@@ -4,12 +4,17 @@ use std::{env, time::Duration};
 
 use jiff::Timestamp;
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
+pub(crate) use tower_api_tokens::ReceiptStatus as Receipt;
 use tower_api_tokens::{
-    ApiTokens, AppRecord, IdempotencyKey, LifecycleError, NewToken, TokenFormat, TokenId,
+    ApiTokens, AppRecord, FleetSettings, IdempotencyKey, LifecycleError, NewToken, TokenFormat,
+    TokenId,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
-use crate::process::{Process, nanoseconds};
+use crate::{
+    node::Settings,
+    process::{Process, nanoseconds},
+};
 
 pub(crate) const PART: &str = "manager";
 
@@ -66,6 +71,21 @@ impl Manager {
         returned
     }
 
+    /// Sets the maximum bound of the fleet, and whether every node registers.
+    pub(crate) async fn set_fleet(&mut self, bound: Duration, all_registered: bool) {
+        let order = format!("fleet {} {all_registered}", bound.as_millis());
+        self.process.tell(&order).await;
+        assert_eq!(self.process.hear().await, "set");
+    }
+
+    /// Revokes a token, and returns when no node admits it any more.
+    pub(crate) async fn revoke_everywhere(&mut self, token: &Issued) -> Receipt {
+        self.process
+            .tell(&format!("revoke-everywhere {}", token.id))
+            .await;
+        self.process.hear().await.parse().unwrap()
+    }
+
     /// Repeats one of [`OPERATIONS`] until the next line of input.
     pub(crate) async fn repeat(&mut self, operation: &str) {
         self.process.tell(&format!("repeat {operation}")).await;
@@ -88,7 +108,9 @@ pub(crate) async fn manage() {
     let store = PostgresStore::connect(&env::var("MANAGER_STORE").unwrap())
         .await
         .unwrap();
-    let tokens = ApiTokens::new(store, TokenFormat::new("fleet").unwrap());
+    let tokens = ApiTokens::builder(store, TokenFormat::new("fleet").unwrap())
+        .max_staleness(Settings::SHORT.max_staleness)
+        .build();
     let app = tokens.create_app("Billing").await.unwrap();
     println!("ready");
     let mut lines = BufReader::new(stdin()).lines();
@@ -104,6 +126,20 @@ pub(crate) async fn manage() {
             "revoke" => {
                 tokens.revoke(what.parse().unwrap()).await.unwrap();
                 println!("{}", nanoseconds());
+            }
+            "fleet" => {
+                let (bound, all) = what.split_once(' ').unwrap();
+                let bound = Duration::from_millis(bound.parse().unwrap());
+                let settings = FleetSettings::default()
+                    .max_staleness(bound)
+                    .all_registered(all.parse().unwrap());
+                tokens.set_fleet(settings).await.unwrap();
+                println!("set");
+            }
+            "revoke-everywhere" => {
+                let wait = Duration::from_secs(60);
+                let revoked = tokens.revoke_everywhere(what.parse().unwrap(), wait).await;
+                println!("{}", revoked.unwrap().1.status);
             }
             "repeat" => {
                 let mut repetition = Repetition::begin(&tokens).await;

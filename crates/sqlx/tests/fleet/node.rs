@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{Router, extract::Path, routing::get};
 use jiff::Timestamp;
 use tokio::{
     io::{AsyncReadExt, stdin},
@@ -13,7 +13,7 @@ use tower_api_tokens::{
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
-use crate::{network::Network, process::Process};
+use crate::{clock::JumpingClock, network::Network, process::Process};
 
 pub(crate) const PART: &str = "node";
 
@@ -164,6 +164,10 @@ impl Node {
         }
     }
 
+    pub(crate) async fn kill(self) {
+        self.process.kill().await;
+    }
+
     pub(crate) async fn stop(self) {
         assert!(self.process.finish().await.success(), "a node failed");
     }
@@ -192,11 +196,22 @@ pub(crate) async fn serve() {
         Ok(url) => open(&url).await.unwrap(),
         Err(_) => store.clone(),
     };
+    let clock = JumpingClock::default();
     let authenticator = Authenticator::builder(store.clone())
+        .clock(clock.clone())
         .with_format(TokenFormat::new("fleet").unwrap())
         .max_staleness(duration("NODE_STALENESS"))
         .lookup_timeout(duration("NODE_TIMEOUT"))
         .build();
+    // A node that may write registers, before it follows.
+    let mut member = None;
+    if duty == Duty::Record.role() {
+        let joining = authenticator.join_fleet(store.clone()).name(&duty);
+        match joining.start().await {
+            Ok(joined) => member = Some(joined),
+            Err(error) => return refuse(&error),
+        }
+    }
     let mut follower = authenticator
         .follow(log)
         .poll_interval(duration("NODE_POLL"));
@@ -222,6 +237,10 @@ pub(crate) async fn serve() {
             }),
         )
         .route(
+            "/jump/{seconds}",
+            get(async move |Path(seconds): Path<i64>| clock.jump(seconds)),
+        )
+        .route(
             "/search",
             get(async move || {
                 let query = TokenQuery::default().name("no such name");
@@ -240,6 +259,10 @@ pub(crate) async fn serve() {
     // Some usage may be lost if the database stays unavailable.
     let stopped = follower.stop().await;
     assert!(stopped.is_ok() || duty == Duty::Record.role());
+    if let Some(member) = member {
+        // It is listed as gone if the database stays unavailable.
+        let _ = member.leave().await;
+    }
 }
 
 fn refuse(error: &StoreError) {

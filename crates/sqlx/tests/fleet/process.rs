@@ -98,6 +98,11 @@ impl Process {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Kills the process.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Closes the input of the process, which makes it exit cleanly.
     pub(crate) async fn finish(mut self) -> ExitStatus {
         drop(self.input);

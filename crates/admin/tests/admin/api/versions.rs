@@ -2,6 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
+use tower_api_tokens::{TokenId, TokenRegistry as _};
 
 use crate::{client::Client, support::Platform};
 
@@ -116,5 +117,37 @@ async fn a_record_that_does_not_exist_is_not_found_whatever_its_version() {
             .send_if(STALE, Method::POST, &path, Value::Null)
             .await;
         answer.problem(404, code);
+    }
+}
+
+#[tokio::test]
+async fn a_response_to_a_change_has_its_revision() {
+    let platform = Platform::new();
+    let client = Client::with_scopes(&platform, "tokens:admin").await;
+    let registry = platform.scene.tokens.registry();
+    let latest = async || {
+        let revision = registry.change_log().unwrap().revision().await.unwrap();
+        revision.to_string()
+    };
+    let new = json!({"name": "Billing", "id": "billing"});
+    let created = client.post("/apps", new).await;
+    assert_eq!(created.header("revision"), latest().await);
+    let new = json!({"app_id": "billing", "name": "ci"});
+    let issued = client.post("/tokens", new).await;
+    assert_eq!(issued.header("revision"), latest().await);
+    let path = format!(
+        "/tokens/{}",
+        issued.created()["record"]["id"].as_str().unwrap()
+    );
+    let revoked = client.post(&format!("{path}/revoke"), Value::Null).await;
+    assert_eq!(revoked.header("revision"), latest().await);
+
+    // Requests that change nothing have none.
+    let unknown = format!("/tokens/{}/revoke", TokenId::from_bytes([7; 16]));
+    for unchanged in [
+        client.get(&path).await,
+        client.post(&unknown, Value::Null).await,
+    ] {
+        assert!(!unchanged.headers.contains_key("revision"));
     }
 }

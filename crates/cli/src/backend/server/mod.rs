@@ -7,17 +7,22 @@ mod own;
 mod parameters;
 mod problem;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower_api_tokens::{
-    AppEdit, AppId, AppQuery, AuditQuery, Clock, EventPosition, EventQuery, EventStart, Metadata,
-    Networks, Policy, RecordVersion, SystemClock, SystemEntropy, TokenEdit, TokenId,
-    normalize_name,
+    AppEdit, AppId, AppQuery, AuditQuery, Clock, EventPosition, EventQuery, EventStart,
+    FleetSettings, Metadata, Networks, NodeId, PageSize, Policy, RecordVersion, Revision,
+    SystemClock, SystemEntropy, TokenEdit, TokenId, normalize_name,
 };
 use tower_api_tokens_admin::view::PolicyView;
 
@@ -28,8 +33,9 @@ use self::{
     problem::Refused,
 };
 use super::{
-    App, Backend, Document, Event, EventsInOrder, FoundToken, IssuedDocument, NewToken, Records,
-    Report, Revocation, Rules, Selection, Token, TokenFilter, is_about_format, is_other_format,
+    App, Backend, Document, Event, EventsInOrder, Fleet, FoundToken, IssuedDocument, NewToken,
+    Node, Records, Report, Revocation, RevokedEverywhere, Rules, Selection, Token, TokenFilter,
+    is_about_format, is_other_format,
 };
 use crate::{failure::Failure, session::Session};
 
@@ -45,6 +51,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The management API at a URL.
 pub(crate) struct Server {
     connection: Connection,
+    /// The revision in the latest response to a change.
+    latest: Mutex<Option<Revision>>,
 }
 
 impl Server {
@@ -53,7 +61,10 @@ impl Server {
     pub(crate) fn new(url: &str, token_file: Option<&Path>) -> Result<Self, Failure> {
         let address: Address = url.parse().map_err(Failure::usage)?;
         let connection = Connection::new(address, credential::read(token_file)?)?;
-        Ok(Self { connection })
+        Ok(Self {
+            connection,
+            latest: Mutex::default(),
+        })
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refused> {
@@ -66,10 +77,11 @@ impl Server {
     }
 
     async fn send<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Refused> {
-        problem::read(
-            self.connection.send(request).await?,
-            self.connection.address(),
-        )
+        let response = self.connection.send(request).await?;
+        if let Some(revision) = revision_of(&response) {
+            *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(revision);
+        }
+        problem::read(response, self.connection.address())
     }
 
     /// Sends a request that creates a token, and retries it if no response arrives. The server recognizes its key, and
@@ -110,6 +122,12 @@ impl Server {
     }
 }
 
+/// Returns the revision that a response to a change names.
+fn revision_of(response: &http::Response<Bytes>) -> Option<Revision> {
+    let text = response.headers().get("revision")?.to_str().ok()?;
+    text.parse().ok()
+}
+
 /// A page of a listing.
 #[derive(Deserialize)]
 #[serde(bound = "T: DeserializeOwned")]
@@ -133,6 +151,10 @@ struct EventPage {
 
 #[async_trait]
 impl Backend for Server {
+    fn latest_revision(&self) -> Option<Revision> {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn store(&self) -> Result<&Session, Failure> {
         Err(needs_store())
     }
@@ -387,6 +409,41 @@ impl Backend for Server {
         let body = json!({ "token_ids": ids });
         let request = Request::new(Method::POST, "/tokens/revoke").body(&body);
         Ok(self.send(&request).await?)
+    }
+
+    async fn revoke_everywhere(
+        &self,
+        id: TokenId,
+        wait: Duration,
+    ) -> Result<Document<RevokedEverywhere>, Failure> {
+        let body = json!({ "wait_seconds": wait.as_secs() });
+        let path = format!("/tokens/{id}/revoke/everywhere");
+        Ok(self
+            .send(&Request::new(Method::POST, &path).body(&body))
+            .await?)
+    }
+
+    fn nodes(&self) -> Records<'_, Node> {
+        self.list("/nodes", vec![("limit", PageSize::MAX.to_string())])
+    }
+
+    async fn remove_node(&self, id: NodeId) -> Result<(), Failure> {
+        let request = Request::new(Method::DELETE, &format!("/nodes/{id}"));
+        Ok(self.send(&request).await?)
+    }
+
+    async fn fleet(&self) -> Result<Document<Fleet>, Failure> {
+        Ok(self.get("/fleet").await?)
+    }
+
+    async fn set_fleet(&self, settings: FleetSettings) -> Result<Document<Fleet>, Failure> {
+        let body = json!({
+            "max_staleness_seconds": settings.max_staleness.map(|bound| bound.as_secs()),
+            "all_registered": settings.all_registered,
+        });
+        Ok(self
+            .send(&Request::new(Method::PUT, "/fleet").body(&body))
+            .await?)
     }
 
     async fn revoke_own(&self) -> Result<(), Failure> {

@@ -50,6 +50,12 @@ pub(super) enum Right {
         new: &'static str,
         like: &'static str,
     },
+    /// The rights to read and write a new table, for the roles that may update a column.
+    Updating {
+        new: &'static str,
+        table: &'static str,
+        column: &'static str,
+    },
     /// The right to execute all functions with this name. Functions that take an `api_token_event` first and
     /// return an `api_token_applied` need none: roles that may revoke tokens may execute them.
     Function {
@@ -70,7 +76,7 @@ pub(super) struct Index {
 pub(super) const FIRST_MANAGED: i64 = 4;
 
 /// All migrations, in order.
-pub(super) const MIGRATIONS: [Migration; 9] = [
+pub(super) const MIGRATIONS: [Migration; 10] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -313,6 +319,36 @@ pub(super) const MIGRATIONS: [Migration; 9] = [
         min_writer: 5,
         sql: include_str!("../../../migrations/postgres/0009_retention.sql"),
         rights: &[],
+        fill: None,
+        indexes: &[],
+    },
+    Migration {
+        version: 10,
+        name: "nodes",
+        min_reader: 1,
+        min_writer: 5,
+        sql: include_str!("../../../migrations/postgres/0010_nodes.sql"),
+        rights: &[
+            // Every role reads the nodes and the maximum bound, and managers set it.
+            Right::Relation {
+                new: "api_token_nodes",
+                like: "api_token_changes",
+            },
+            Right::Relation {
+                new: "api_token_fleet",
+                like: "api_token_changes",
+            },
+            Right::Relation {
+                new: "api_token_fleet",
+                like: "api_token_apps",
+            },
+            // Nodes that record usage register themselves.
+            Right::Updating {
+                new: "api_token_nodes",
+                table: "api_tokens",
+                column: "last_used_at",
+            },
+        ],
         fill: None,
         indexes: &[],
     },

@@ -73,6 +73,18 @@ const GRANT_COLUMN: &str = concat!(
      WHERE n.nspname = $1 AND entry.grantee <> c.relowner"
 );
 
+/// Parameters: the schema, the new table, the column that its roles may update, and the table of the column.
+const GRANT_UPDATING: &str = concat!(
+    "SELECT DISTINCT format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s%s', c.oid::regclass, ",
+    grantee!(),
+    ") FROM pg_namespace n \
+     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = $2 \
+     JOIN pg_class o ON o.relnamespace = n.oid AND o.relname = $4 \
+     JOIN pg_attribute a ON a.attrelid = o.oid AND a.attname = $3 \
+     CROSS JOIN LATERAL (SELECT * FROM aclexplode(o.relacl) UNION ALL SELECT * FROM aclexplode(a.attacl)) AS entry \
+     WHERE n.nspname = $1 AND entry.privilege_type = 'UPDATE' AND entry.grantee <> o.relowner"
+);
+
 /// Returns the functions of this crate in a schema.
 pub(super) async fn functions(
     connection: &mut PgConnection,
@@ -111,6 +123,9 @@ pub(super) async fn grant(
             Right::Relation { new, like } => query(GRANT_RELATION).bind(new).bind(like),
             Right::Column { table, new, like } => {
                 query(GRANT_COLUMN).bind(new).bind(like).bind(table)
+            }
+            Right::Updating { new, table, column } => {
+                query(GRANT_UPDATING).bind(new).bind(column).bind(table)
             }
             Right::Function { new, like } => query(GRANT_FUNCTION).bind(new).bind(like),
         };
