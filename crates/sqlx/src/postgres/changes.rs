@@ -121,6 +121,14 @@ impl ChangeLog for PostgresStore {
         }
         self.live_here(after, limit, now).await
     }
+
+    fn live_stream(&self, now: Timestamp) -> Option<LiveStream> {
+        // If the standby lags, the pages are read instead.
+        match self.inner.role.primary() {
+            Some(primary) if !primary.uses_standby() => primary.store().live_stream(now),
+            _ => Some(self.copy_live(now)),
+        }
+    }
 }
 
 impl PostgresStore {
@@ -137,10 +145,6 @@ impl PostgresStore {
             .bind(surplus(limit))
             .bind(microseconds(now));
         live_from(&self.list(read).await?, limit, now)
-    }
-
-    fn live_stream(&self, now: Timestamp) -> Option<LiveStream> {
-        Some(self.copy_live(now))
     }
 }
 
