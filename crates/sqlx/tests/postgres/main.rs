@@ -41,6 +41,7 @@ mod server;
 #[path = "../../../../tests/services/mod.rs"]
 #[expect(dead_code, reason = "these tests need more than one service")]
 mod services;
+mod sharing;
 mod snapshots;
 mod support;
 mod transfer;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         roles::tests(),
         round_trips::tests(),
         schema::tests(),
+        sharing::tests(),
         snapshots::tests(),
         transfer::tests(),
         upgrade::tests(),
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
             [
                 addresses::tests(),
                 order::tests(),
+                sharing::tests_of_servers(),
                 pools::tests_of_servers(),
                 restore::tests(),
             ]
