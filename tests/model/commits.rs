@@ -206,7 +206,11 @@ impl World {
 
 fn changes_are_made(flaw: Flaw, event: Event) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(2);
+    // Enough for the longest sequence that a flaw needs: the repetition, a change and the crash interrupt another.
+    model.preemption_bound = match (flaw, event) {
+        (Flaw::None | Flaw::RepeatsWithoutWaiting, Event::Crash) => Some(3),
+        _ => Some(2),
+    };
     model.check(move || {
         let world = Arc::new(World {
             flaw,

@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A connection that was idle for longer is tested before it is used: one for changes sooner, because callers do
 /// not retry failed changes.
 const IDLE: Duration = Duration::from_secs(1);
-const IDLE_OF_CHANGES: Duration = Duration::from_millis(200);
+const IDLE_OF_CHANGES: Duration = Duration::from_millis(5);
 
 /// The oldest version of PostgreSQL with all the functions that the store uses.
 const OLDEST_SERVER: i32 = 130_000;

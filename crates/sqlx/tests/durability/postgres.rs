@@ -6,7 +6,7 @@ use crate::{ordeal::Ordeal, server::Server, services::Test, violation::Violation
 
 const KILLS: u32 = 300;
 const KILLS_OF_SERVER: u32 = 20;
-const FAILOVERS: u32 = 4;
+const FAILOVERS: u32 = 3;
 /// Enough on a busy machine too, where few changes are made before each kill.
 const KILLS_UNTIL_DETECTED: u32 = 200;
 

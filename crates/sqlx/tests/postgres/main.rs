@@ -42,6 +42,7 @@ mod server;
 #[path = "../../../../tests/services/mod.rs"]
 #[expect(dead_code, reason = "these tests need more than one service")]
 mod services;
+mod sharing;
 mod snapshots;
 mod streaming;
 mod support;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         roles::tests(),
         round_trips::tests(),
         schema::tests(),
+        sharing::tests(),
         snapshots::tests(),
         streaming::tests(),
         transfer::tests(),
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
             [
                 addresses::tests(),
                 order::tests(),
+                sharing::tests_of_servers(),
                 pools::tests_of_servers(),
                 restore::tests(),
             ]
