@@ -34,8 +34,11 @@ use crate::{
 /// How many threads load a snapshot at most. More would wait for the file.
 const MAX_THREADS: usize = 4;
 
-/// How many bytes of tokens a thread reads before it inserts them, at most.
-const MAX_CHUNK: usize = 64 << 20;
+/// Into how many parts a thread divides the table. The tokens of a part are inserted together.
+const PARTS: usize = 256;
+
+/// The size of the tokens of a part, which fit into the cache of a processor. Longer than any token.
+const PART: usize = 256 << 10;
 
 /// The sizes of the identifier of a token, and of the number of its grant.
 const ID_LEN: usize = 16;
@@ -43,9 +46,6 @@ const GRANT_LEN: usize = 4;
 
 /// How long an expiry is.
 const EXPIRY_LEN: usize = 8;
-
-/// Into how many parts a chunk is divided. Each fits into the cache of a processor.
-const PARTS: usize = 256;
 
 /// A snapshot that belongs to this version and configuration. Its tokens are yet to be read.
 #[derive(Debug)]
@@ -132,20 +132,42 @@ impl Opened {
     }
 }
 
-/// Tokens that were read.
-struct Chunk {
-    /// The tokens, by the first bits of their places in the table.
-    parts: Vec<Vec<u8>>,
+/// Tokens that were read, by the first bits of their places in the table.
+struct Sorted {
+    /// One allocation, so that its memory is given back: between those of the entries, it would not be.
+    bytes: Vec<u8>,
+    lens: [usize; PARTS],
     /// The places of the tokens of a part, and where the bytes of each begin.
     order: Vec<(usize, usize)>,
 }
 
-impl Chunk {
+impl Sorted {
     fn new() -> Self {
         Self {
-            parts: vec![Vec::new(); PARTS],
+            // Memory that is not used is not touched.
+            bytes: vec![0; PARTS * PART],
+            lens: [0; PARTS],
             order: Vec::new(),
         }
+    }
+
+    /// Adds a token to a part, if there is room.
+    fn add(&mut self, part: usize, token: &[u8]) -> bool {
+        let begin = part * PART + self.lens[part];
+        let end = begin + token.len();
+        if end > (part + 1) * PART {
+            return false;
+        }
+        self.bytes[begin..end].copy_from_slice(token);
+        self.lens[part] += token.len();
+        true
+    }
+
+    /// Empties a part. Returns its tokens, and room for their order.
+    fn take(&mut self, part: usize) -> (&[u8], &mut Vec<(usize, usize)>) {
+        let begin = part * PART;
+        let len = std::mem::take(&mut self.lens[part]);
+        (&self.bytes[begin..begin + len], &mut self.order)
     }
 }
 
@@ -182,47 +204,36 @@ impl Loading<'_> {
     }
 
     fn read_blocks(&self) -> Result<(), Unusable> {
-        let mut chunk = Chunk::new();
-        while !self.has_failed.load(Relaxed) {
-            let read = self.fill(&mut chunk).and_then(|is_last| {
-                self.insert(&mut chunk)?;
-                Ok(is_last)
-            });
-            match read {
-                Ok(true) => break,
-                Ok(false) => {}
-                Err(error) => {
-                    self.has_failed.store(true, Relaxed);
-                    return Err(error);
-                }
-            }
+        let done = self.read_all();
+        if done.is_err() {
+            self.has_failed.store(true, Relaxed);
         }
-        Ok(())
+        done
     }
 
-    /// Reads blocks until the chunk is full. Returns whether there are no more.
-    fn fill(&self, chunk: &mut Chunk) -> Result<bool, Unusable> {
-        let (mut block, mut len) = (Block::default(), 0);
-        while len < MAX_CHUNK {
-            let is_read = {
-                let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-                blocks.read(&mut block)?
-            };
-            if !is_read {
-                return Ok(true);
-            }
+    fn read_all(&self) -> Result<(), Unusable> {
+        let (mut sorted, mut block) = (Sorted::new(), Block::default());
+        while !self.has_failed.load(Relaxed) && self.next(&mut block)? {
             let (tokens, bytes) = block.check(self.checker)?;
-            len += bytes.len();
             let mut input = Input::new(bytes);
             for _ in 0..tokens {
                 let (place, token) = self.skip(&mut input)?;
-                chunk.parts[place >> self.part_bits].extend_from_slice(token);
+                let part = place >> self.part_bits;
+                if !sorted.add(part, token) {
+                    self.insert(&mut sorted, part)?;
+                    sorted.add(part, token);
+                }
             }
             if !input.is_empty() {
                 return Err(Unusable::Damaged);
             }
         }
-        Ok(false)
+        (0..PARTS).try_for_each(|part| self.insert(&mut sorted, part))
+    }
+
+    fn next(&self, block: &mut Block) -> Result<bool, Unusable> {
+        let blocks = self.blocks.lock();
+        blocks.unwrap_or_else(PoisonError::into_inner).read(block)
     }
 
     /// Reads past a token. Returns its place in the table, and its bytes.
@@ -240,22 +251,18 @@ impl Loading<'_> {
         Ok((place, token))
     }
 
-    /// Inserts the tokens of a chunk, and empties it.
-    fn insert(&self, chunk: &mut Chunk) -> Result<(), Unusable> {
-        let Chunk { parts, order } = chunk;
-        for part in parts {
-            order.clear();
-            let mut input = Input::new(part);
-            while !input.is_empty() {
-                let at = part.len() - input.len();
-                let (place, _) = self.skip(&mut input)?;
-                order.push((place, at));
-            }
-            order.sort_unstable();
-            self.insert_part(part, order)?;
-            part.clear();
+    /// Inserts the tokens of a part, and empties it.
+    fn insert(&self, sorted: &mut Sorted, part: usize) -> Result<(), Unusable> {
+        let (bytes, order) = sorted.take(part);
+        order.clear();
+        let mut input = Input::new(bytes);
+        while !input.is_empty() {
+            let at = bytes.len() - input.len();
+            let (place, _) = self.skip(&mut input)?;
+            order.push((place, at));
         }
-        Ok(())
+        order.sort_unstable();
+        self.insert_part(bytes, order)
     }
 
     fn insert_part(&self, bytes: &[u8], order: &[(usize, usize)]) -> Result<(), Unusable> {

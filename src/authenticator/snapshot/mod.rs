@@ -2,9 +2,8 @@
 //! then instead of all live tokens.
 //!
 //! A snapshot is the cache as of a revision. Saving takes a while, and changes are applied meanwhile: then
-//! the file may show a token as of a later revision, or not at all. That does no harm. Whoever loads the file
-//! applies all changes after the revision of the snapshot, which evicts every such token, before anything in
-//! the cache is used.
+//! the file may show a token as of a later revision, or not at all. That does no harm. Before anything that was loaded
+//! is used, all changes after the revision of the snapshot are applied, which evicts every such token.
 //!
 //! A file is only used if its checksums are right, this user alone can change it, this version wrote it, and
 //! the change log continues from its revision. The random mark of the revision shows that it belongs to the
