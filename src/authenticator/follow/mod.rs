@@ -37,7 +37,7 @@ use catch_up::{CatchUp, Done};
 use claim::{Claim, ended};
 use log_reader::LogReader;
 use preloader::{OnLoad, Preloader};
-pub(super) use waiting::Progress;
+pub(super) use waiting::{Progress, wait_for};
 pub use waiting::{WaitError, WaitErrorKind};
 
 /// A builder for a [`Follower`].
