@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     rejection::Rejection,
+    store::{Revision, StoreError},
     token::{TokenDigest, TokenId},
 };
 
@@ -41,6 +42,24 @@ pub(super) fn look_up(
         let found = look_up_until_usable(&shared, digest, true).await?;
         Admission::of_found(shared, digest, found, counted, false)
     })
+}
+
+/// Looks up a token like [`look_up`], with an answer that was read at a position which `includes` what the request
+/// requires.
+pub(super) async fn look_up_including(
+    shared: Arc<Shared>,
+    digest: TokenDigest,
+    counted: Option<TokenId>,
+    includes: impl FnOnce(Option<Revision>) -> bool,
+) -> Result<Admission, Rejection> {
+    let found = look_up_until_usable(&shared, digest, true).await?;
+    if !includes(found.position) {
+        return Err(Rejection::store_failure(StoreError::unavailable(
+            "the answer lacks the revision that the request requires; check that all servers of the store replicate \
+             from the primary",
+        )));
+    }
+    Admission::of_found(shared, digest, found, counted, false)
 }
 
 /// Looks up a token again, for a request that was already admitted once. This takes no permit: a

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     model::record::TokenRecord,
     rejection::Rejection,
-    store::{Answer, StoreError, TokenStore, catch_panic},
+    store::{Answer, Revision, StoreError, TokenStore, catch_panic},
     token::TokenDigest,
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Found {
     pub(super) looked_up_at: Duration,
     pub(super) freshness: Freshness,
     pub(super) ticket: Ticket,
+    /// The revision that the answer shows, if the store returned one.
+    pub(super) position: Option<Revision>,
 }
 
 /// The outcome of a lookup, shared by the requests that wait for it.
@@ -213,6 +215,7 @@ fn begin(
             looked_up_at,
             freshness,
             ticket,
+            position: position.position,
         }))
     });
     let lookup = lookup.shared();

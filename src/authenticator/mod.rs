@@ -26,6 +26,7 @@ mod preload;
 mod recheck;
 mod recording;
 mod refresh;
+mod required;
 mod seen;
 mod shared;
 mod snapshot;
@@ -43,6 +44,7 @@ pub(crate) use follow::listen;
 pub use follow::{Follower, FollowerBuilder, PreloadSource, WaitError, WaitErrorKind};
 pub use live_token::LiveToken;
 pub use recording::{UsageRecorder, UsageRecorderBuilder};
+pub(crate) use required::Required;
 pub use stats::Stats;
 
 use cache::WithEntry;

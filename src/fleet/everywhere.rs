@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::{member::within, pace::Pace};
 use crate::{
@@ -55,7 +55,7 @@ impl Receipt {
 #[non_exhaustive]
 pub enum ReceiptStatus {
     /// Every node has reported that it has applied the change, and the [settings of the
-    /// fleet](crate::FleetSettings::all_registered) declare that every node registers.
+    /// fleet](field@crate::FleetSettings::all_registered) declare that every node registers.
     Applied,
     /// The bound has passed since the change.
     BoundPassed,
@@ -122,6 +122,7 @@ impl ApiTokens {
             nodes: Vec::new(),
         };
         let mut pause = POLL;
+        let deadline = Instant::now() + wait;
         loop {
             if let Ok(fleet) = self.list_fleet().await {
                 pause = POLL.max(Pace::of(fleet.state.nodes).busy / 4);
@@ -133,11 +134,12 @@ impl ApiTokens {
             if receipt.status == ReceiptStatus::Pending && receipt.waited >= bound {
                 receipt.status = ReceiptStatus::BoundPassed;
             }
-            if receipt.is_complete() || receipt.waited >= wait {
+            if receipt.is_complete() || Instant::now() >= deadline {
                 return receipt;
             }
-            let left = wait.min(bound).saturating_sub(receipt.waited);
-            sleep(pause.min(left).max(Duration::from_millis(1))).await;
+            let left = bound.saturating_sub(receipt.waited);
+            let next = Instant::now() + pause.min(left).max(Duration::from_millis(1));
+            sleep_until(next.min(deadline)).await;
         }
     }
 

@@ -1,14 +1,21 @@
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, Response};
 use tower_layer::Layer;
 
 use super::{
-    ApiTokenAuth, LayerError, RequestHead, RequireScopeLayer, challenge::Challenger,
-    credential::CredentialSources, error::Setting, policy::Policy, reserved, scope::Rule,
+    ApiTokenAuth, LayerError, RequestHead, RequireScopeLayer,
+    challenge::Challenger,
+    credential::CredentialSources,
+    error::Setting,
+    policy::{Policy, RequiredRevision},
+    reserved,
+    scope::Rule,
 };
-use crate::{authenticator::Authenticator, model::scope::ScopeSet, rejection::Rejection};
+use crate::{
+    authenticator::Authenticator, model::scope::ScopeSet, rejection::Rejection, store::Revision,
+};
 
 /// A layer that authenticates requests with API tokens.
 ///
@@ -38,6 +45,7 @@ impl ApiTokenLayer {
                 preflight: false,
                 attributes_responses: false,
                 client_address: None,
+                required_revision: None,
             }),
         }
     }
@@ -202,6 +210,39 @@ impl ApiTokenLayer {
         F: Fn(RequestHead<'_>) -> Option<IpAddr> + Send + Sync + 'static,
     {
         self.change(|policy| policy.client_address = Some(Arc::new(client_address)))
+    }
+
+    /// Sets a function that returns the revision which the answer for a request must include, so that the request
+    /// is not admitted with what a change has taken away since. Defaults to none.
+    ///
+    /// If this process has not applied the revision, the request waits for it, up to `wait`. Then the token is looked
+    /// up in the store. The request is refused with 503 if the answer does not include the revision, if the store
+    /// fails, or if the revision is that of another store or of a state before a restore.
+    ///
+    /// [`ApiTokens::latest_revision`](crate::ApiTokens::latest_revision) returns the revision of a change. Take it from
+    /// an extension that you set, or from a header field of callers that you trust: each such request may make the
+    /// process read the change log and look a token up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tower_api_tokens::{ApiTokenLayer, Authenticator, MemoryStore, Revision};
+    ///
+    /// // A layer outside of this one inserts the extension.
+    /// let layer = ApiTokenLayer::new(Authenticator::new(MemoryStore::new()))
+    ///     .required_revision(Duration::from_secs(1), |request| {
+    ///         request.extension::<Revision>().copied()
+    ///     });
+    /// ```
+    #[must_use]
+    pub fn required_revision<F>(self, wait: Duration, revision: F) -> Self
+    where
+        F: Fn(RequestHead<'_>) -> Option<Revision> + Send + Sync + 'static,
+    {
+        let of = Arc::new(revision);
+        self.change(|policy| policy.required_revision = Some(RequiredRevision { of, wait }))
     }
 
     /// Refuses gRPC calls with gRPC status codes.

@@ -1,6 +1,6 @@
 //! The rules for requests, shared by the service and the functions without a service.
 
-use std::{fmt, mem, net::IpAddr, sync::Arc};
+use std::{fmt, mem, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{
     Extensions, Method,
@@ -14,9 +14,10 @@ use super::{
     head::Head,
 };
 use crate::{
-    authenticator::{Admit, Admitted, Authenticator, Lookup, Verification},
+    authenticator::{Admit, Admitted, Authenticator, Lookup, Required, Verification},
     model::principal::AppPrincipal,
     rejection::{Rejection, RejectionKind},
+    store::Revision,
     telemetry,
     token::TokenId,
 };
@@ -33,10 +34,28 @@ pub(super) struct Policy {
     pub(super) preflight: bool,
     pub(super) attributes_responses: bool,
     pub(super) client_address: Option<Arc<ClientAddress>>,
+    pub(super) required_revision: Option<RequiredRevision>,
 }
 
 /// Returns the address of the client of a request, if it is known.
 pub(super) type ClientAddress = dyn Fn(RequestHead<'_>) -> Option<IpAddr> + Send + Sync;
+
+/// Finds the revision that the answer for a request must include.
+#[derive(Clone)]
+pub(super) struct RequiredRevision {
+    pub(super) of: Arc<dyn Fn(RequestHead<'_>) -> Option<Revision> + Send + Sync>,
+    pub(super) wait: Duration,
+}
+
+impl RequiredRevision {
+    fn of_request(&self, request: RequestHead<'_>) -> Option<Required> {
+        let revision = (self.of)(request)?;
+        Some(Required {
+            revision,
+            wait: self.wait,
+        })
+    }
+}
 
 /// The result of checking a request without waiting. `T` is what was made of its principal.
 pub(super) enum Verdict<T> {
@@ -151,6 +170,8 @@ impl Policy {
         client: Option<IpAddr>,
         admit: &A,
     ) -> Verdict<A::Output> {
+        let required = self.required_revision.as_ref();
+        let required = required.and_then(|required| required.of_request(request.head()));
         // The credential borrows the header fields while the principal is put into the extensions.
         let mut extensions = mem::take(request.extensions_mut());
         // An outer layer has already counted the use of the token that it admitted.
@@ -161,7 +182,8 @@ impl Policy {
                     admit,
                     extensions: &mut extensions,
                 };
-                self.verify(&presented, counted, client, admit).into()
+                self.verify(&presented, counted, client, required, admit)
+                    .into()
             }
             Ok(None) => Verdict::Anonymous,
             Err(fault) => {
@@ -179,23 +201,28 @@ impl Policy {
         presented: &Presented<'_>,
         counted: Option<TokenId>,
         client: Option<IpAddr>,
+        required: Option<Required>,
         admit: A,
     ) -> Verification<A::Output> {
-        let authenticator = &self.authenticator;
+        let verify = |token: &[u8]| match required {
+            None => self.authenticator.verify(token, counted, client, admit),
+            Some(required) => {
+                let authenticator = &self.authenticator;
+                authenticator.verify_with(required, token, counted, client, admit)
+            }
+        };
         match presented {
-            Presented::Token(token) => authenticator.verify(token, counted, client, admit),
+            Presented::Token(token) => verify(token),
             // Any text may be a password. One that cannot be a token is wrong rather than
             // malformed, so that a browser prompts again.
-            Presented::Basic(basic) => {
-                match authenticator.verify(basic.token(), counted, client, admit) {
-                    Verification::Refused(rejection)
-                        if rejection.kind() == RejectionKind::MalformedCredential =>
-                    {
-                        Verification::Refused(Rejection::wrong_format())
-                    }
-                    verification => verification,
+            Presented::Basic(basic) => match verify(basic.token()) {
+                Verification::Refused(rejection)
+                    if rejection.kind() == RejectionKind::MalformedCredential =>
+                {
+                    Verification::Refused(Rejection::wrong_format())
                 }
-            }
+                verification => verification,
+            },
         }
     }
 

@@ -80,7 +80,9 @@ impl TrustedProxies {
         self.trusts(peer).then(|| self.read(headers))?
     }
 
-    fn trusts(&self, peer: IpAddr) -> bool {
+    /// Returns whether `peer` is a trusted proxy.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
         self.networks.contains(peer)
     }
 

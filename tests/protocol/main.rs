@@ -22,6 +22,7 @@ mod properties;
 mod refusals;
 mod renderer;
 mod restrictions;
+mod revisions;
 mod scopes;
 mod stacking;
 mod support;

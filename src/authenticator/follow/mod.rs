@@ -44,7 +44,7 @@ use preloader::{OnLoad, Preloader};
 use snapshots::Snapshots;
 
 pub use source::PreloadSource;
-pub(super) use waiting::Progress;
+pub(super) use waiting::{Progress, wait_for};
 pub use waiting::{WaitError, WaitErrorKind};
 
 /// How often a snapshot is saved.

@@ -54,6 +54,11 @@ impl Progress {
         });
     }
 
+    /// Returns the revision whose changes have all been evicted.
+    pub(in crate::authenticator) fn applied(&self) -> Option<Revision> {
+        *self.applied.borrow()
+    }
+
     pub(super) fn end(&self) {
         *lock(&self.log) = None;
         self.evicted(None);
@@ -87,7 +92,7 @@ impl Follower {
     /// Returns the revision up to which this node has applied the changes.
     #[must_use]
     pub fn applied(&self) -> Option<Revision> {
-        *self.claim.shared.cache.progress.applied.borrow()
+        self.claim.shared.cache.progress.applied()
     }
 }
 
@@ -107,7 +112,11 @@ impl Authenticator {
     }
 }
 
-async fn wait_for(shared: &Shared, revision: Revision, limit: Duration) -> Result<(), WaitError> {
+pub(in crate::authenticator) async fn wait_for(
+    shared: &Shared,
+    revision: Revision,
+    limit: Duration,
+) -> Result<(), WaitError> {
     match timeout(limit, wait(shared, revision)).await {
         Ok(waited) => waited,
         Err(_) => Err(WaitErrorKind::TimedOut.into()),

@@ -19,6 +19,7 @@ mod formats;
 mod list;
 mod login;
 mod mount;
+mod nodes;
 mod overview;
 mod policy;
 mod reveal;

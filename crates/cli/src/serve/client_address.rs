@@ -97,6 +97,13 @@ impl ClientAddresses {
         }
     }
 
+    /// Whether a trusted proxy sent a request, so that its other header fields are believed too.
+    pub(super) fn trusts(&self, request: RequestHead<'_>) -> bool {
+        let peer = self.of_peer(request);
+        peer.zip(self.proxies.as_ref())
+            .is_some_and(|(peer, proxies)| proxies.trusts(peer))
+    }
+
     /// The client of a request, for the log.
     pub(super) fn client(&self, request: RequestHead<'_>) -> Client {
         let address = self.of_request(request);
@@ -121,6 +128,18 @@ impl ClientAddresses {
         let peer = self.of_peer(request)?;
         let proxies = self.proxies.as_ref()?;
         proxies.forwarded_address(peer, request.headers())
+    }
+}
+
+#[cfg(test)]
+impl ClientAddresses {
+    /// Trusts one proxy.
+    pub(super) fn trusting(header: &'static str, proxy: &str) -> Self {
+        let options = Options {
+            client_address_header: Some(HeaderName::from_static(header)),
+            trusted_proxies: vec![proxy.parse().unwrap()],
+        };
+        Self::new(&options).unwrap_or_else(|_| panic!("{proxy}"))
     }
 }
 

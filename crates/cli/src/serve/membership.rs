@@ -8,6 +8,7 @@ use tower_api_tokens::{FleetMember, StoreErrorKind};
 use crate::{failure::Failure, note::note, session::Session};
 
 #[derive(Args)]
+#[group(skip)]
 pub(super) struct Options {
     /// Name of this node in `api-tokens nodes`. Defaults to the name of the machine
     #[arg(long, value_name = "NAME")]

@@ -12,6 +12,7 @@ mod network;
 mod observation;
 mod operations;
 mod preload;
+mod revision;
 mod systemd;
 mod token_file;
 
@@ -84,6 +85,8 @@ pub(crate) struct Arguments {
     api_key_header: Option<HeaderName>,
     #[command(flatten)]
     client_address: client_address::Options,
+    #[command(flatten)]
+    revision: revision::Options,
     /// Additional scope for the first administrator's token, besides `tokens:admin` and
     /// `tokens:owner`. Separate several with commas, or repeat the option
     #[arg(long = "admin-scope", value_name = "SCOPE", value_parser = scopes::list)]
@@ -359,15 +362,15 @@ fn layer(
     arguments: &Arguments,
     addresses: &ClientAddresses,
 ) -> Result<ApiTokenLayer, Failure> {
-    let addresses = addresses.clone();
+    let of_client = addresses.clone();
     let mut layer = ApiTokenLayer::new(&session.tokens)
-        .client_address(move |request| addresses.of_subrequest(request))
+        .client_address(move |request| of_client.of_subrequest(request))
         .realm(&arguments.realm)
         .map_err(usage)?;
     if let Some(name) = &arguments.api_key_header {
         layer = layer.api_key_header(name.clone()).map_err(usage)?;
     }
-    Ok(layer)
+    Ok(revision::configure(layer, &arguments.revision, addresses))
 }
 
 fn oauth_endpoints(

@@ -13,6 +13,7 @@ mod hygiene;
 mod leaks;
 mod limits;
 mod measuring;
+mod nodes;
 mod oauth;
 mod operating;
 mod output;

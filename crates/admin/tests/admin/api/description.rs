@@ -25,6 +25,9 @@ async fn the_document_lists_every_route_and_its_base_url() {
             "/apps/{app}/disable",
             "/apps/{app}/enable",
             "/events",
+            "/fleet",
+            "/nodes",
+            "/nodes/{node}",
             "/openapi.json",
             "/policy",
             "/report",
@@ -35,6 +38,7 @@ async fn the_document_lists_every_route_and_its_base_url() {
             "/tokens/{token}",
             "/tokens/{token}/resume",
             "/tokens/{token}/revoke",
+            "/tokens/{token}/revoke/everywhere",
             "/tokens/{token}/rotate",
             "/tokens/{token}/suspend",
         ]

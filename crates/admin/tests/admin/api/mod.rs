@@ -15,6 +15,7 @@ mod lifecycle;
 mod limited;
 mod listing;
 mod new_fields;
+mod nodes;
 mod policy;
 mod search;
 mod socket;

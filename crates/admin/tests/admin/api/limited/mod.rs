@@ -305,6 +305,14 @@ fn calls(operation: &str, on: &Named) -> Option<Vec<Call>> {
             format!("/events?after=3-{event}"),
             format!("/events?after=latest&app_id={app}"),
         ]),
+        "POST /tokens/{token}/revoke/everywhere" => call(
+            format!("/tokens/{token}/revoke/everywhere"),
+            json!({"wait_seconds": 0}),
+        ),
+        "GET /nodes" => reads(vec!["/nodes".into()]),
+        "DELETE /nodes/{node}" => call(format!("/nodes/{token}"), Value::Null),
+        "GET /fleet" => reads(vec!["/fleet".into()]),
+        "PUT /fleet" => call("/fleet".into(), json!({"all_registered": true})),
         "GET /openapi.json" => reads(vec!["/openapi.json".into()]),
         _ => return None,
     })

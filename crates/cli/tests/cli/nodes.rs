@@ -1,0 +1,103 @@
+//! The nodes of a fleet, and revocations that wait for all of them.
+
+use crate::{server::Server, support::Cli};
+
+const GONE: &str = "01a21555-0408-763c-92e4-2eee2dcedfec";
+
+#[test]
+fn a_server_is_listed_until_it_stops() {
+    let cli = Cli::with_app();
+    assert!(cli.run(&["nodes", "--json"]).json_lines().is_empty());
+    let server = Server::start(&cli, &["--node-name", "edge-1", "--max-staleness", "3s"]);
+    let nodes = cli.run(&["nodes", "--json"]).json_lines();
+    let [node] = &nodes[..] else {
+        panic!("one node is registered: {nodes:?}");
+    };
+    assert_eq!(
+        (&node["name"], &node["gone"]),
+        (&"edge-1".into(), &false.into())
+    );
+    assert_eq!(node["max_staleness_seconds"], 3.0);
+    assert_eq!(node["version"], env!("CARGO_PKG_VERSION"));
+    let table = cli.run(&["nodes"]).done();
+    assert!(
+        table.contains("edge-1") && table.contains("CHANGES BEHIND"),
+        "{table}"
+    );
+    drop(server.stop("TERM"));
+    assert!(cli.run(&["nodes", "--json"]).json_lines().is_empty());
+}
+
+#[test]
+fn a_token_is_revoked_everywhere() {
+    let cli = Cli::with_app();
+    cli.run(&["nodes", "set", "--all-registered", "--max-staleness", "20s"])
+        .done();
+    let _server = Server::start(&cli, &[]);
+    let (_, id) = cli.issue("ci", &[]);
+    let revoke = ["token", "revoke", &id, "--yes", "--everywhere", "--json"];
+    let revoked = cli.run(&revoke).json();
+    assert_eq!(revoked["receipt"]["status"], "applied");
+    assert_eq!(revoked["receipt"]["nodes"][0]["applied"], true);
+    assert_eq!(revoked["token"]["status"], "revoked");
+    assert_eq!(revoked["revision"], revoked["receipt"]["revision"]);
+}
+
+#[test]
+fn a_revocation_that_a_node_may_lack_fails_after_the_wait() {
+    let cli = Cli::with_app();
+    cli.run(&["nodes", "set", "--max-staleness", "20s"]).done();
+    let (_, id) = cli.issue("ci", &[]);
+    let revoke = [
+        "token",
+        "revoke",
+        &id,
+        "--yes",
+        "--everywhere",
+        "--wait",
+        "0s",
+    ];
+    let failed = cli.run(&revoke).failed(1);
+    assert!(failed.contains("the token is revoked, but"), "{failed}");
+    assert!(failed.contains("nodes that do not register"), "{failed}");
+    let shown = cli.run(&["token", "show", &id, "--json"]).json();
+    assert_eq!(shown["status"], "revoked");
+}
+
+#[test]
+fn the_settings_of_the_fleet_are_set_one_by_one() {
+    let cli = Cli::with_app();
+    let shown = || {
+        let shown = cli.run(&["nodes", "show", "--json"]).json();
+        (
+            shown["max_staleness_seconds"].clone(),
+            shown["all_registered"].clone(),
+        )
+    };
+    assert_eq!(shown(), (serde_json::Value::Null, false.into()));
+    cli.run(&["nodes", "set", "--max-staleness", "2s"]).done();
+    cli.run(&["nodes", "set", "--all-registered"]).done();
+    assert_eq!(shown(), (2.0.into(), true.into()));
+    cli.run(&["nodes", "set", "--any-max-staleness"]).done();
+    cli.run(&["nodes", "set", "--all-registered=false"]).done();
+    assert_eq!(shown(), (serde_json::Value::Null, false.into()));
+    assert!(
+        cli.run(&["nodes", "set"])
+            .failed(2)
+            .contains("nothing to set")
+    );
+    let missing = cli.run(&["nodes", "remove", GONE]).failed(3);
+    assert!(missing.contains("no node has this identifier"), "{missing}");
+}
+
+#[test]
+fn a_server_with_a_longer_bound_than_the_fleet_allows_does_not_start() {
+    let cli = Cli::with_app();
+    cli.run(&["nodes", "set", "--max-staleness", "2s"]).done();
+    for more in [&[][..], &["--verify-only"], &["--read-only"]] {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--max-staleness", "3s"];
+        let refused = cli.run(&[&serve[..], more].concat()).failed(1);
+        assert!(refused.contains("nodes set --max-staleness"), "{refused}");
+    }
+    assert!(cli.run(&["nodes", "--json"]).json_lines().is_empty());
+}
