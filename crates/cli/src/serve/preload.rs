@@ -8,6 +8,7 @@ use tower_api_tokens::{FollowerBuilder, PreloadSource};
 use crate::number::count;
 
 #[derive(Args)]
+#[group(skip)]
 pub(super) struct Options {
     /// Load all live tokens into the cache before serving, and keep them there. Unknown tokens are then refused
     /// without a lookup
