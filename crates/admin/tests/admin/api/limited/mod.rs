@@ -309,7 +309,10 @@ fn calls(operation: &str, on: &Named) -> Option<Vec<Call>> {
             format!("/tokens/{token}/revoke/everywhere"),
             json!({"wait_seconds": 0}),
         ),
-        "GET /nodes" => reads(vec!["/nodes".into()]),
+        "GET /nodes" => reads(vec![
+            "/nodes".into(),
+            format!("/nodes?cursor={}", cursor("/nodes", &[7; 16])),
+        ]),
         "DELETE /nodes/{node}" => call(format!("/nodes/{token}"), Value::Null),
         "GET /fleet" => reads(vec!["/fleet".into()]),
         "PUT /fleet" => call("/fleet".into(), json!({"all_registered": true})),
