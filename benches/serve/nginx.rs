@@ -19,6 +19,13 @@ use crate::{
 const PAIRS: usize = 9;
 const TIME: Duration = Duration::from_secs(3);
 
+/// A run through one proxy. Times are in microseconds a request.
+struct Run {
+    nginx: f64,
+    server: f64,
+    per_second: f64,
+}
+
 pub(crate) fn run(platform: &Platform) {
     let server = platform.serve(&[]);
     let directory = platform.directory.path();
@@ -32,24 +39,35 @@ pub(crate) fn run(platform: &Platform) {
             start(directory, "with", guarded, server.address),
         ),
     ];
-    let mut rates = [Vec::new(), Vec::new()];
+    let mut runs: [Vec<Run>; 2] = [Vec::new(), Vec::new()];
     for round in 0..=PAIRS {
-        for (rates, (_, (_, address))) in rates.iter_mut().zip(&proxies) {
+        for (runs, (_, (nginx, address))) in runs.iter_mut().zip(&proxies) {
+            let before = [nginx, &server.process].map(Process::cpu_time);
             let load = load::run(platform, *address, Requests::File, TIME);
+            let used =
+                |process: &Process, before| (process.cpu_time() - before) * 1e6 / load.requests;
             if round > 0 {
-                rates.push(load.per_second);
+                runs.push(Run {
+                    nginx: used(nginx, before[0]),
+                    server: used(&server.process, before[1]),
+                    per_second: load.per_second,
+                });
             }
         }
     }
     println!(
         "\nA small file from nginx, which shares one core with `api-tokens serve`; medians of {PAIRS} alternated runs\n"
     );
-    println!("| | requests/s | of the first |\n|---|---|---|");
-    for ((name, _), mine) in proxies.iter().zip(&rates) {
-        let ratio = median(mine.iter().zip(&rates[0]).map(|(a, b)| a / b));
+    println!("| | CPU µs a request in nginx | in the server | requests/s | of the first |");
+    println!("|---|---|---|---|---|");
+    for ((name, _), mine) in proxies.iter().zip(&runs) {
+        let rates = mine.iter().zip(&runs[0]);
+        let ratio = median(rates.map(|(a, b)| a.per_second / b.per_second));
         println!(
-            "| {name} | {:.0} | {ratio:.3} |",
-            median(mine.iter().copied())
+            "| {name} | {:.2} | {:.2} | {:.0} | {ratio:.3} |",
+            median(mine.iter().map(|run| run.nginx)),
+            median(mine.iter().map(|run| run.server)),
+            median(mine.iter().map(|run| run.per_second)),
         );
     }
 }

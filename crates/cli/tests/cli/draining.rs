@@ -1,13 +1,17 @@
 //! How `serve` stops.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::TcpStream,
 };
 
 use sqlx::{Connection, SqliteConnection};
 
-use crate::{server::Server, support::Cli};
+use crate::{
+    server::{Server, eventually},
+    support::Cli,
+};
 
 /// Begins a request that is in progress until `finish` is called.
 fn begin(server: &Server) -> TcpStream {
@@ -102,6 +106,43 @@ fn a_server_that_drains_serves_new_connections() {
     server.stop("-TERM");
     let server = Server::start(&cli, &["--drain-delay", "10ms"]);
     server.stop("-TERM");
+}
+
+/// How many connections to the server are established but not accepted.
+fn not_accepted(server: &Server) -> u32 {
+    let (_, port) = server.address.split_once(':').unwrap();
+    let port: u16 = port.parse().unwrap();
+    // The state of a listener is 0A, and its receive queue has the connections.
+    let is_listener =
+        |fields: &[&str]| fields[1].ends_with(&format!(":{port:04X}")) && fields[3] == "0A";
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+    let sockets = sockets.lines().skip(1);
+    let mut sockets = sockets.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let listener = sockets.find(|fields| is_listener(fields)).unwrap();
+    let (_, queue) = listener[4].split_once(':').unwrap();
+    u32::from_str_radix(queue, 16).unwrap()
+}
+
+#[test]
+fn a_connection_that_waits_for_another_one_is_served_during_shutdown() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    let options = ["--max-connections", "1", "--shutdown-timeout", "1h"];
+    let server = Server::start(&cli, &options);
+    let request = begin(&server);
+    let mut waiting = TcpStream::connect(&server.address).unwrap();
+    let verify =
+        format!("GET /verify HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    waiting.write_all(verify.as_bytes()).unwrap();
+    eventually("it is accepted", || not_accepted(&server) == 0);
+    server.signal("-TERM");
+    server.logs("Shutting down");
+    assert!(finish(request).starts_with("HTTP/1.1 200 "));
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    server.ends();
 }
 
 #[test]

@@ -9,16 +9,14 @@ use std::{
         unix::net::{SocketAddr, UnixDatagram},
     },
     process::Command,
-    thread,
     time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::{
-    server::Server,
+    server::{Server, eventually},
     serving::{break_the_store, repair_the_store},
     support::Cli,
 };
@@ -55,15 +53,6 @@ fn get_at(address: &str, path: &str) -> (u16, String) {
 }
 
 const OPERATIONS: [&str; 2] = ["--operations-listen", "127.0.0.1:0"];
-
-/// Waits until a condition holds.
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// The events about requests in a log of JSON.
 fn requests(log: &str) -> Vec<Value> {

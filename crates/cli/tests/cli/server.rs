@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use crate::support::Cli;
 
 /// The file with the first administrator's token.
@@ -138,6 +140,15 @@ impl Server {
         self.printed.read_to_string(&mut rest).unwrap();
         assert!(self.process.wait().unwrap().success());
         rest
+    }
+}
+
+/// Waits until a condition holds.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
