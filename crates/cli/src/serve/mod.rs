@@ -105,7 +105,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_parser = time::duration, default_value = "5s", value_name = "DURATION")]
     max_staleness: Duration,
     #[command(flatten)]
-    preload: preload::Options,
+    preload: preload::PreloadOptions,
     /// Origin, such as `https://admin.example`, whose pages may make changes. Needed if a proxy in
     /// front of the dashboard or the API changes the host. Repeat the option for several
     #[arg(long, value_name = "ORIGIN")]

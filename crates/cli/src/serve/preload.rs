@@ -8,8 +8,7 @@ use tower_api_tokens::{FollowerBuilder, PreloadSource};
 use crate::number::count;
 
 #[derive(Args)]
-#[group(skip)]
-pub(super) struct Options {
+pub(super) struct PreloadOptions {
     /// Load all live tokens into the cache before serving, and keep them there. Unknown tokens are then refused
     /// without a lookup
     #[arg(long)]
@@ -23,7 +22,7 @@ pub(super) struct Options {
     pub(super) cache_capacity: usize,
 }
 
-impl Options {
+impl PreloadOptions {
     pub(super) fn configure(&self, follower: FollowerBuilder) -> FollowerBuilder {
         let follower = match self.preload {
             true => follower.preload(|_| ()),

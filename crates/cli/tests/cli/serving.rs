@@ -49,6 +49,28 @@ fn only_the_first_start_writes_an_administrator_token() {
 }
 
 #[test]
+fn a_restart_starts_from_the_snapshot_of_the_previous_process() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    let path = cli.directory.path().join("private").join("tokens.snapshot");
+    let options = ["--snapshot", path.to_str().unwrap()];
+    for source in ["from the store", "from the snapshot"] {
+        let server = Server::start(&cli, &options);
+        assert!(server.startup.contains(source), "{}", server.startup);
+        assert_eq!(server.get_as("/verify", &token).0, 200);
+        assert_eq!(server.get_as("/verify", "acme_live_unknown").0, 401);
+        assert_eq!(server.stop("-TERM"), "");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    fs::write(&path, "garbage").unwrap();
+    let server = Server::start(&cli, &options);
+    let reason = "the snapshot was not used: the file is not a snapshot";
+    assert!(server.startup.contains(reason), "{}", server.startup);
+    assert_eq!(server.get_as("/verify", &token).0, 200);
+}
+
+#[test]
 fn the_administrator_token_has_the_format_that_its_scope_is_limited_to() {
     let cli = Cli::new();
     let prefixes = ["--prefix", "live=acme_live,staff=acme_staff"];
