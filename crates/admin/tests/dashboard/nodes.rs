@@ -23,7 +23,7 @@ async fn nodes_are_shown_with_the_changes_that_they_lack() {
     empty.has("No nodes").has("Not declared");
     let begin = site.scene.store.revision().await.unwrap();
     let app = site.ada().create_app("Billing").await.unwrap();
-    site.issue(&app.id, "ci").await;
+    drop(site.issue(&app.id, "ci").await);
     let settings = FleetSettings::default().max_staleness(Duration::from_secs(7));
     let settings = settings.all_registered(true);
     site.scene.store.set_fleet(&settings).await.unwrap();
