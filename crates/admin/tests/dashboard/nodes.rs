@@ -47,8 +47,9 @@ async fn many_nodes_are_shown_page_by_page() {
     }
     let last = NodeId::from_bytes([50; 16]);
     let first = site.get("/tokens/nodes").await.is(StatusCode::OK);
+    let encoded = last.to_string().replace('-', "%2D");
     first
-        .has(&format!("/tokens/nodes?after={last}"))
+        .has(&format!("/tokens/nodes?after={encoded}"))
         .lacks("node&#62; 51<");
     let second = site.get(&format!("/tokens/nodes?after={last}")).await;
     second
