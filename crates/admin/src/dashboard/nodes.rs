@@ -74,6 +74,9 @@ pub(super) struct Place {
 }
 
 pub(super) async fn show(session: Session, place: QueryResult<Place>) -> Result<Response, Message> {
+    if session.page.only_app().is_some() {
+        return Err(Message::no_such_page(&session.page));
+    }
     let place = query_or_default(place);
     let mut query = NodeQuery::default().limit(PAGE_SIZE);
     if !place.after.is_empty() {

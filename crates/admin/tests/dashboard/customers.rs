@@ -277,6 +277,7 @@ fn calls(route: &str, on: &Named, name: &str) -> Option<Vec<Call>> {
             ),
         ]
         .concat(),
+        "/nodes" => gets(&["/nodes".into(), format!("/nodes?after={token}")]),
         "/activity" => gets(&[
             "/activity".into(),
             format!("/activity?app={app}&count=1"),

@@ -23,7 +23,7 @@ async fn nodes_are_shown_with_the_changes_that_they_lack() {
     empty.has("No nodes").has("Not declared");
     let begin = site.scene.store.revision().await.unwrap();
     let app = site.ada().create_app("Billing").await.unwrap();
-    let _issued = site.issue(&app.id, "ci").await;
+    drop(site.issue(&app.id, "ci").await);
     let settings = FleetSettings::default().max_staleness(Duration::from_secs(7));
     let settings = settings.all_registered(true);
     site.scene.store.set_fleet(&settings).await.unwrap();
@@ -47,8 +47,9 @@ async fn many_nodes_are_shown_page_by_page() {
     }
     let last = NodeId::from_bytes([50; 16]);
     let first = site.get("/tokens/nodes").await.is(StatusCode::OK);
+    let encoded = last.to_string().replace('-', "%2D");
     first
-        .has(&format!("/tokens/nodes?after={last}"))
+        .has(&format!("/tokens/nodes?after={encoded}"))
         .lacks("node&#62; 51<");
     let second = site.get(&format!("/tokens/nodes?after={last}")).await;
     second

@@ -24,7 +24,7 @@ fn a_server_is_listed_until_it_stops() {
         table.contains("edge-1") && table.contains("CHANGES BEHIND"),
         "{table}"
     );
-    drop(server.stop("TERM"));
+    drop(server.stop("-TERM"));
     assert!(cli.run(&["nodes", "--json"]).json_lines().is_empty());
 }
 
@@ -57,9 +57,11 @@ fn a_revocation_that_a_node_may_lack_fails_after_the_wait() {
         "--wait",
         "0s",
     ];
-    let failed = cli.run(&revoke).failed(1);
-    assert!(failed.contains("the token is revoked, but"), "{failed}");
-    assert!(failed.contains("nodes that do not register"), "{failed}");
+    let run = cli.run(&revoke);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.out.contains("status      revoked"), "{run:?}");
+    assert!(run.err.contains("the token is revoked, but"), "{run:?}");
+    assert!(run.err.contains("nodes that do not register"), "{run:?}");
     let shown = cli.run(&["token", "show", &id, "--json"]).json();
     assert_eq!(shown["status"], "revoked");
 }

@@ -306,7 +306,7 @@ fn json_has_every_field(cli: &Cli) {
         "token", "issue", "--app", "billing", "--name", "ci", "--json",
     ];
     let issued = cli.run(&issue).json();
-    assert_eq!(keys(&issued), "record token");
+    assert_eq!(keys(&issued), "record revision token");
     let token = "app_id app_name created_at created_by expires_at format id last_used_at masked metadata name networks not_before revoked_at scopes status successor_id suspended_at uses version";
     assert_eq!(keys(&issued["record"]), token);
     for listed in cli.run(&["token", "list", "--json"]).json_lines() {

@@ -310,7 +310,7 @@ fn an_edit_changes_what_it_names_and_nothing_else(cli: &Cli) {
     let before = cli.run(&["token", "show", &id, "--json"]).json();
     let edit = |more: &[&str]| {
         let arguments = [&["token", "edit", &id, "--json"], more].concat();
-        cli.run(&arguments).json()
+        cli.run(&arguments).changed()
     };
     let mut expected = before;
     for (more, field, value) in [

@@ -90,7 +90,7 @@ pub(crate) fn the_example_of_a_configuration_is_valid() {
     let path = directory.path().join("all.toml");
     let text = fs::read_to_string(example).unwrap();
     let is_suggestion = |line: &&str| line.starts_with("# ") && line.contains(" = ");
-    assert_eq!(text.lines().filter(is_suggestion).count(), 4);
+    assert_eq!(text.lines().filter(is_suggestion).count(), 5);
     let all: Vec<_> = text
         .lines()
         .map(|line| {
