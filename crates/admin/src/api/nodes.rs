@@ -168,11 +168,10 @@ pub(super) async fn set_fleet(
     Ok(Json(FleetView::from(&operator.fleet().await?)).into_response())
 }
 
-/// How long to wait.
+/// How long to wait for all nodes, in seconds. At most 30.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevokeEverywhere {
-    /// How long to wait for all nodes, in seconds. At most 30.
     #[schema(inline)]
     wait_seconds: Seconds,
 }
