@@ -293,6 +293,14 @@ fn a_closed_standard_error_is_no_failure(cli: &Cli) {
     cli.verify(&token).done();
 }
 
+/// Parses the JSON object of a changed record, without the revision.
+pub(crate) fn changed(run: Run) -> Value {
+    let mut record = run.json();
+    let revision = record.as_object_mut().unwrap().remove("revision");
+    assert!(revision.is_some_and(|revision| revision.is_string()));
+    record
+}
+
 fn json_has_every_field(cli: &Cli) {
     let keys = |value: &Value| {
         let object = value.as_object().unwrap();

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use crate::{server::on_both, support::Cli};
+use crate::{output::changed, server::on_both, support::Cli};
 
 on_both!(
     a_policy_is_set_rule_by_rule,
@@ -65,9 +65,7 @@ fn a_policy_is_set_rule_by_rule(cli: &Cli) {
         (&["--unique-names", "false"], "unique_names", json!(false)),
         (&["--any-scope"], "scopes", json!(null)),
     ] {
-        let set = cli
-            .run(&[&["policy", "set", "--json"], more].concat())
-            .changed();
+        let set = changed(cli.run(&[&["policy", "set", "--json"], more].concat()));
         assert_ne!(set["version"], expected["version"], "{more:?}");
         expected[field] = value;
         expected["version"] = set["version"].clone();

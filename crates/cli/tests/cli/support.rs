@@ -167,14 +167,6 @@ impl Run {
         self.err
     }
 
-    /// Asserts success, and parses the output as the JSON object of a changed record, without the revision.
-    pub(crate) fn changed(self) -> Value {
-        let mut record = self.json();
-        let revision = record.as_object_mut().unwrap().remove("revision");
-        assert!(revision.is_some_and(|revision| revision.is_string()));
-        record
-    }
-
     /// Asserts success, and parses the output as one JSON object.
     pub(crate) fn json(self) -> Value {
         serde_json::from_str(&self.done()).unwrap()

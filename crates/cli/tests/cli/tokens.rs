@@ -4,6 +4,7 @@ use sqlx::{Connection, SqliteConnection};
 use tower_api_tokens::{Clock, SystemClock};
 
 use crate::{
+    output::changed,
     server::on_both,
     support::{Cli, Run},
 };
@@ -310,7 +311,7 @@ fn an_edit_changes_what_it_names_and_nothing_else(cli: &Cli) {
     let before = cli.run(&["token", "show", &id, "--json"]).json();
     let edit = |more: &[&str]| {
         let arguments = [&["token", "edit", &id, "--json"], more].concat();
-        cli.run(&arguments).changed()
+        changed(cli.run(&arguments))
     };
     let mut expected = before;
     for (more, field, value) in [
