@@ -10,7 +10,7 @@ use std::{
 };
 
 use sqlx::{
-    Connection, Execute, PgConnection, PgPool, Postgres, Row, SqlStr,
+    Connection, Execute, PgConnection, PgPool, Postgres, SqlStr,
     postgres::{PgArguments, PgRow},
 };
 use tokio::{
@@ -21,7 +21,7 @@ use tower_api_tokens::StoreError;
 
 use super::{
     error::{from_sqlx, is_serialization_failure},
-    lending::{GRACE, Lender},
+    lending::{GRACE, Lender, Lent},
     servers::{Report, Servers},
     session::Timeouts,
 };
@@ -226,16 +226,9 @@ impl Connections {
         self.run_with(work, query, permit).await
     }
 
-    /// Calls a procedure that commits by itself, and returns its only text. All of it is awaited, because the last
-    /// commit comes after the row.
-    pub(super) async fn call(&self, call: SqlStr) -> Result<String, sqlx::Error> {
-        let mut lent = self.others.lend(false).await?;
-        let rows: Result<Vec<PgRow>, _> = sqlx::raw_sql(call).fetch_all(lent.connection()?).await;
-        if matches!(rows, Ok(_) | Err(sqlx::Error::Database(_))) {
-            lent.give_back();
-        }
-        let rows = rows?;
-        rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+    /// Lends a connection for a call that makes changes.
+    pub(super) async fn lend_for_change(&self) -> Result<Lent, sqlx::Error> {
+        self.others.lend(false).await
     }
 
     /// Whether a new connection may reach a server that is ahead.

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Connection, PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{
+    Connection, PgConnection, PgPool, Postgres, Row, SqlStr, pool::PoolConnection, postgres::PgRow,
+};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -162,6 +164,16 @@ impl Lent {
         self.connection
             .as_deref_mut()
             .ok_or(sqlx::Error::PoolClosed)
+    }
+
+    /// Calls a procedure that commits by itself, and returns its only text. All of it is awaited, because the last
+    /// commit comes after the row.
+    pub(super) async fn call(mut self, call: SqlStr) -> Result<String, sqlx::Error> {
+        let rows: Result<Vec<PgRow>, _> = sqlx::raw_sql(call).fetch_all(self.connection()?).await;
+        if matches!(rows, Ok(_) | Err(sqlx::Error::Database(_))) {
+            self.give_back();
+        }
+        rows?.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
     }
 
     /// Returns a connection whose statement is done.

@@ -17,6 +17,7 @@ use tower_api_tokens::StoreError;
 use super::{
     connections::Connections,
     error::{concerns_one_change, from_shared, from_sqlx, odd_outcome},
+    lending::Lent,
     outcome::Outcome,
     schema::Schema,
 };
@@ -134,9 +135,24 @@ impl Shared {
         state.waiting.len() < before
     }
 
-    async fn make_all(&self, changes: Vec<Waiting>) {
+    /// Takes the changes of the next call.
+    fn take(&self) -> Vec<Waiting> {
+        let mut state = self.state();
+        let (mut changes, mut bytes) = (Vec::new(), 0);
+        while let Some(waiting) = state.waiting.front()
+            && changes.len() < MOST_CHANGES
+            && (changes.is_empty() || bytes + waiting.change.len() <= MOST_BYTES)
+        {
+            bytes += waiting.change.len();
+            changes.extend(state.waiting.pop_front());
+        }
+        changes
+    }
+
+    async fn make_all(&self, connection: Lent, changes: Vec<Waiting>) {
         let texts: Vec<_> = changes.iter().map(|waiting| &*waiting.change).collect();
-        let called = self.call(&format!("[{}]", texts.join(","))).await;
+        let call = statement(&self.schema, &format!("[{}]", texts.join(",")));
+        let called = connection.call(call).await;
         self.changed.notify_waiters();
         match called {
             Ok(outcomes) => answer(changes, &outcomes),
@@ -151,20 +167,14 @@ impl Shared {
                 }
                 self.changed.notify_waiters();
             }
-            Err(error) => {
-                let error = Arc::new(error);
-                for waiting in changes {
-                    drop(waiting.answer.send(Err(from_shared(&error))));
-                }
-            }
+            Err(error) => fail(changes, error),
         }
     }
 
     /// Calls the procedure, and waits until its last commit has ended.
     async fn call(&self, changes: &str) -> Result<String, sqlx::Error> {
-        self.connections
-            .call(statement(&self.schema, changes))
-            .await
+        let connection = self.connections.lend_for_change().await?;
+        connection.call(statement(&self.schema, changes)).await
     }
 }
 
@@ -175,6 +185,14 @@ fn answer(changes: Vec<Waiting>, outcomes: &str) {
     for waiting in changes {
         let outcome = outcomes.next().ok_or_else(|| odd_outcome("no outcome"));
         drop(waiting.answer.send(outcome));
+    }
+}
+
+/// Returns the failure of a call to the callers.
+fn fail(changes: Vec<Waiting>, error: sqlx::Error) {
+    let error = Arc::new(error);
+    for waiting in changes {
+        drop(waiting.answer.send(Err(from_shared(&error))));
     }
 }
 
@@ -208,28 +226,24 @@ impl Running {
     }
 
     async fn run(mut self) {
-        while let Some(changes) = self.next() {
-            self.shared.make_all(changes).await;
+        while !self.is_done() {
+            // Changes that arrive before there is a connection go with the others.
+            let connection = self.shared.connections.lend_for_change().await;
+            let changes = self.shared.take();
+            match connection {
+                Ok(connection) if changes.is_empty() => connection.give_back(),
+                Ok(connection) => self.shared.make_all(connection, changes).await,
+                Err(error) => fail(changes, error),
+            }
         }
     }
 
-    /// Takes the changes of the next call.
-    fn next(&mut self) -> Option<Vec<Waiting>> {
+    /// Whether no change waits. Then the next one starts another task.
+    fn is_done(&mut self) -> bool {
         let mut state = self.shared.state();
-        let (mut changes, mut bytes) = (Vec::new(), 0);
-        while let Some(waiting) = state.waiting.front()
-            && changes.len() < MOST_CHANGES
-            && (changes.is_empty() || bytes + waiting.change.len() <= MOST_BYTES)
-        {
-            bytes += waiting.change.len();
-            changes.extend(state.waiting.pop_front());
-        }
-        if changes.is_empty() {
-            state.calls -= 1;
-            self.ended = true;
-            return None;
-        }
-        Some(changes)
+        self.ended = state.waiting.is_empty();
+        state.calls -= usize::from(self.ended);
+        self.ended
     }
 }
 
