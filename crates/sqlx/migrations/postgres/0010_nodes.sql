@@ -16,12 +16,10 @@ CREATE TABLE api_token_nodes (
 -- A receipt counts on the registration of a node.
 CREATE TRIGGER a_durable BEFORE INSERT ON api_token_nodes FOR EACH STATEMENT EXECUTE FUNCTION api_token_durable();
 
--- What holds for all nodes, in one row.
+-- What holds for all nodes, in one row, or in none until it is set.
 CREATE TABLE api_token_fleet (
     id             smallint NOT NULL PRIMARY KEY CHECK (id = 1),
     max_staleness  bigint CHECK (max_staleness >= 0),
     -- Whether every node that verifies tokens is in the table of nodes.
     all_registered boolean NOT NULL DEFAULT false
 );
-
-INSERT INTO api_token_fleet (id) VALUES (1);

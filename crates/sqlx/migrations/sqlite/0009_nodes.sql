@@ -13,12 +13,10 @@ CREATE TABLE api_token_nodes (
     reported_at   INTEGER NOT NULL
 ) STRICT;
 
--- What holds for all nodes, in one row.
+-- What holds for all nodes, in one row, or in none until it is set.
 CREATE TABLE api_token_fleet (
     id             INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     max_staleness  INTEGER CHECK (max_staleness >= 0),
     -- Whether every node that verifies tokens is in the table of nodes.
     all_registered INTEGER NOT NULL DEFAULT 0 CHECK (all_registered IN (0, 1))
 ) STRICT;
-
-INSERT INTO api_token_fleet (id) VALUES (1);

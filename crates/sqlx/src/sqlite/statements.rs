@@ -350,5 +350,5 @@ pub(super) const NODES: &str = concat!(
 
 pub(super) const REMOVE_NODE: &str = "DELETE FROM api_token_nodes WHERE id = ?1";
 
-pub(super) const SET_FLEET: &str =
-    "UPDATE api_token_fleet SET max_staleness = ?1, all_registered = ?2";
+pub(super) const SET_FLEET: &str = "INSERT INTO api_token_fleet (id, max_staleness, all_registered) VALUES (1, ?1, ?2) \
+     ON CONFLICT (id) DO UPDATE SET max_staleness = excluded.max_staleness, all_registered = excluded.all_registered";
