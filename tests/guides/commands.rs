@@ -8,7 +8,11 @@ use crate::pages::{Page, pages, pages_of_the_repository, root};
 
 /// The names in the manifests of the workspace: of packages, tests and benches.
 fn names() -> Vec<String> {
-    let mut folders = vec![root().to_owned(), root().join("benches")];
+    let mut folders = vec![
+        root().to_owned(),
+        root().join("benches"),
+        root().join("benches/fleet"),
+    ];
     for group in ["crates", "examples"] {
         let members = fs::read_dir(root().join(group)).unwrap();
         folders.extend(members.map(|member| member.unwrap().path()));
