@@ -53,23 +53,23 @@ pub struct Costs {
     pub notification: Cost,
     /// A change of a token.
     pub change: Cost,
-    /// Renewing the registration of a node.
+    /// Renewing the registration of a node: assumed to cost as much as recording a use.
     pub registration: Cost,
 }
 
 impl Costs {
     /// The costs on the machine on which the benches ran. The fleet's test measures them.
     pub const MEASURED: Self = Self {
-        start: Cost::new(12_000.0, 15_000.0, 20.0),
-        connect: Cost::new(4_000.0, 3_000.0, 3.0),
-        poll: Cost::new(80.0, 700.0, 1.0),
-        change_read: Cost::new(1.0, 60.0, 0.0),
-        lookup: Cost::new(120.0, 1_200.0, 1.0),
-        token_read: Cost::new(40.0, 300.0, 0.0),
-        usage: Cost::new(200.0, 500.0, 1.0),
-        use_recorded: Cost::new(30.0, 50.0, 0.0),
-        notification: Cost::new(30.0, 40.0, 0.0),
-        change: Cost::new(500.0, 2_000.0, 1.0),
-        registration: Cost::new(200.0, 500.0, 1.0),
+        start: Cost::new(46_000.0, 10_600.0, 28.0),
+        connect: Cost::new(6_300.0, 3_050.0, 2.0),
+        poll: Cost::new(120.0, 213.0, 1.0),
+        change_read: Cost::new(0.9, 112.0, 0.0),
+        lookup: Cost::new(170.0, 390.0, 1.0),
+        token_read: Cost::new(4.4, 301.0, 0.0),
+        usage: Cost::new(850.0, 215.0, 1.0),
+        use_recorded: Cost::new(20.0, 44.0, 0.0),
+        notification: Cost::new(27.0, 34.0, 0.0),
+        change: Cost::new(1_500.0, 900.0, 2.0),
+        registration: Cost::new(850.0, 300.0, 1.0),
     };
 }

@@ -3,7 +3,7 @@
 
 use std::{
     cmp::{Ordering, Reverse},
-    collections::{BinaryHeap, HashSet},
+    collections::{BinaryHeap, HashSet, VecDeque},
 };
 
 /// A running statement.
@@ -33,6 +33,9 @@ impl PartialOrd for Finish {
 #[derive(Debug)]
 pub(crate) struct Processor {
     cores: f64,
+    /// How many statements run at once at most. The others wait their turn.
+    limit: usize,
+    waiting: VecDeque<(JobId, f64)>,
     /// The work that each statement would have received if it had run from the beginning.
     attained: f64,
     /// When that was brought up to date.
@@ -47,9 +50,11 @@ pub(crate) struct Processor {
 }
 
 impl Processor {
-    pub(crate) fn new(cores: f64) -> Self {
+    pub(crate) fn new(cores: f64, limit: usize) -> Self {
         Self {
             cores,
+            limit,
+            waiting: VecDeque::new(),
             attained: 0.0,
             at: 0,
             running: 0,
@@ -74,18 +79,32 @@ impl Processor {
 
     pub(crate) fn begin(&mut self, now: u64, job: JobId, work: f64) {
         self.advance(now);
-        self.running += 1;
-        self.finishes.push(Reverse(Finish {
-            at: self.attained + work,
-            job,
-        }));
+        self.waiting.push_back((job, work));
+        self.fill();
+    }
+
+    /// Lets statements run that have waited.
+    fn fill(&mut self) {
+        while self.running < self.limit
+            && let Some((job, work)) = self.waiting.pop_front()
+        {
+            self.running += 1;
+            let at = self.attained + work;
+            self.finishes.push(Reverse(Finish { at, job }));
+        }
     }
 
     /// Stops a statement that has not completed.
     pub(crate) fn cancel(&mut self, now: u64, job: JobId) {
         self.advance(now);
+        if let Some(place) = self.waiting.iter().position(|(waiting, _)| *waiting == job) {
+            self.waiting.remove(place);
+            self.dropped.push(job);
+            return;
+        }
         self.running -= 1;
         self.cancelled.insert(job);
+        self.fill();
     }
 
     fn next(&mut self) -> Option<Finish> {
@@ -113,6 +132,7 @@ impl Processor {
         let next = self.next().filter(|next| next.at <= self.attained + 1.0)?;
         self.finishes.pop();
         self.running -= 1;
+        self.fill();
         Some(next.job)
     }
 }
@@ -120,6 +140,8 @@ impl Processor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ALL: usize = usize::MAX;
 
     fn completions(processor: &mut Processor) -> Vec<(u64, JobId)> {
         let mut done = Vec::new();
@@ -132,11 +154,11 @@ mod tests {
 
     #[test]
     fn statements_have_a_core_each_until_there_are_more_of_them_than_cores() {
-        let mut processor = Processor::new(2.0);
+        let mut processor = Processor::new(2.0, ALL);
         processor.begin(0, 1, 100.0);
         processor.begin(0, 2, 100.0);
         assert_eq!(completions(&mut processor), [(100, 1), (100, 2)]);
-        let mut processor = Processor::new(2.0);
+        let mut processor = Processor::new(2.0, ALL);
         for job in 1..=4 {
             processor.begin(0, job, 100.0);
         }
@@ -147,15 +169,26 @@ mod tests {
 
     #[test]
     fn a_short_statement_overtakes_a_long_one() {
-        let mut processor = Processor::new(1.0);
+        let mut processor = Processor::new(1.0, ALL);
         processor.begin(0, 1, 1000.0);
         processor.begin(100, 2, 50.0);
         assert_eq!(completions(&mut processor), [(200, 2), (1050, 1)]);
     }
 
     #[test]
+    fn statements_beyond_the_limit_wait_their_turn() {
+        let mut processor = Processor::new(2.0, 1);
+        for job in 1..=4 {
+            processor.begin(0, job, 100.0);
+        }
+        processor.cancel(0, 2);
+        processor.cancel(50, 1);
+        assert_eq!(completions(&mut processor), [(150, 3), (250, 4)]);
+    }
+
+    #[test]
     fn a_cancelled_statement_leaves_its_share_to_the_others() {
-        let mut processor = Processor::new(1.0);
+        let mut processor = Processor::new(1.0, ALL);
         processor.begin(0, 1, 1000.0);
         processor.begin(0, 2, 1000.0);
         processor.cancel(100, 1);

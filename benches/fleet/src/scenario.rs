@@ -123,6 +123,9 @@ pub struct Database {
     pub standbys: usize,
     /// How far the standbys lag.
     pub lag: Duration,
+    /// How many statements run on a server at once, if there is a pooler. Nodes then connect to the pooler,
+    /// which costs the server nothing, and the others wait.
+    pub pooled: Option<usize>,
     /// The time that a statement and its answer take on the network.
     pub round_trip: Duration,
     /// How long the primary takes to write a change to its disk.
@@ -159,7 +162,7 @@ impl Scenario {
             traffic: Traffic {
                 tokens: 100_000_000,
                 exponent: 1.2,
-                requests: 50.0,
+                requests: 20.0,
                 constant: 0.0,
             },
             changes: Changes {
@@ -184,6 +187,7 @@ impl Scenario {
                 cores: 16.0,
                 standbys: 0,
                 lag: Duration::ZERO,
+                pooled: None,
                 round_trip: Duration::from_micros(500),
                 commit: Duration::from_millis(2),
             },

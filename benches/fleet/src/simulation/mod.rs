@@ -97,7 +97,7 @@ impl<'s> Simulation<'s> {
             now: 0,
             schedule: Schedule::default(),
             servers: (0..=database.standbys)
-                .map(|_| Server::new(database.cores))
+                .map(|_| Server::new(database.cores, database.pooled.unwrap_or(usize::MAX)))
                 .collect(),
             jobs: Vec::new(),
             free_jobs: Vec::new(),

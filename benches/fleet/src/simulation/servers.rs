@@ -23,9 +23,9 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(cores: f64) -> Self {
+    pub(super) fn new(cores: f64, limit: usize) -> Self {
         Self {
-            processor: Processor::new(cores),
+            processor: Processor::new(cores, limit),
             next_look: None,
         }
     }
@@ -104,6 +104,9 @@ impl Simulation<'_> {
         let connect = self.scenario.costs.connect;
         self.counts.connects += 1;
         self.count(Some(Kind::Start), connect);
+        if self.scenario.database.pooled.is_some() {
+            return cost;
+        }
         Cost {
             processor: cost.processor + connect.processor,
             ..cost
