@@ -18,6 +18,7 @@ mod failover;
 mod frozen;
 mod load;
 mod manager;
+mod measured;
 mod network;
 mod node;
 mod process;
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
             .chain(frozen::tests())
             .chain(receipts::tests())
             .chain(unharmed::tests())
-            .chain(triggers::tests());
+            .chain(triggers::tests())
+            .chain(measured::tests());
         return services::run(
             "the programs of PostgreSQL, in TEST_POSTGRES_BIN",
             found,

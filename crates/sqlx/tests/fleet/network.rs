@@ -43,6 +43,14 @@ pub(crate) struct Traffic {
     pub(crate) most_open: AtomicU64,
     /// The number of received messages of the server.
     pub(crate) answers: AtomicU64,
+    /// The number of bytes in both directions.
+    pub(crate) bytes: AtomicU64,
+}
+
+impl Traffic {
+    fn count_bytes(&self, message: &[u8]) {
+        self.bytes.fetch_add(message.len() as u64, Relaxed);
+    }
 }
 
 pub(crate) struct Network {
@@ -158,6 +166,7 @@ impl Line {
         loop {
             self.wait_while(&[Weather::Silent]).await;
             to.write_all(&message).await?;
+            self.traffic.count_bytes(&message);
             message.clear();
             message.push(from.read_u8().await?);
             read_body(&mut from, &mut message).await?;
@@ -178,6 +187,7 @@ impl Line {
             if message[0] != NOTIFICATION || *self.weather.borrow() != Weather::Deaf {
                 to.write_all(&message).await?;
                 self.traffic.answers.fetch_add(1, Relaxed);
+                self.traffic.count_bytes(&message);
             }
         }
     }

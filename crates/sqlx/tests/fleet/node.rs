@@ -23,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) max_staleness: Duration,
     pub(crate) poll_interval: Duration,
     pub(crate) lookup_timeout: Duration,
+    pub(crate) usage_interval: Duration,
 }
 
 impl Settings {
@@ -31,6 +32,7 @@ impl Settings {
         max_staleness: Duration::from_secs(5),
         poll_interval: Duration::from_secs(1),
         lookup_timeout: Duration::from_secs(1),
+        usage_interval: Duration::from_secs(1),
     };
 
     /// A fifth of that, and answers when the store does not.
@@ -38,6 +40,7 @@ impl Settings {
         max_staleness: Duration::from_secs(1),
         poll_interval: Duration::from_millis(200),
         lookup_timeout: Duration::from_millis(250),
+        usage_interval: Duration::from_millis(200),
     };
 
     /// A bound that is short, and as much time for lookups as by default: a busy machine is no fault.
@@ -45,6 +48,7 @@ impl Settings {
         max_staleness: Duration::from_secs(2),
         poll_interval: Duration::from_millis(200),
         lookup_timeout: Duration::from_secs(1),
+        usage_interval: Duration::from_millis(200),
     };
 }
 
@@ -137,6 +141,7 @@ impl Node {
             ("NODE_STALENESS", milliseconds(settings.max_staleness)),
             ("NODE_POLL", milliseconds(settings.poll_interval)),
             ("NODE_TIMEOUT", milliseconds(settings.lookup_timeout)),
+            ("NODE_USAGE", milliseconds(settings.usage_interval)),
         ];
         let mut log = None;
         if let Some(servers) = &place.log {
@@ -218,7 +223,7 @@ pub(crate) async fn serve() {
     if duty == Duty::Record.role() {
         follower = follower
             .usage_log(store.clone())
-            .usage_interval(duration("NODE_POLL"));
+            .usage_interval(duration("NODE_USAGE"));
     }
     let follower = match follower.start().await {
         Ok(follower) => follower,
