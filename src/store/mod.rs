@@ -20,10 +20,12 @@ mod nodes;
 mod outdated;
 mod page;
 mod repeat;
+mod replacement;
 mod revision;
 mod run;
 mod stream;
 mod tables;
+mod target;
 mod token_query;
 
 use std::fmt::Debug;
@@ -60,11 +62,13 @@ pub use nodes::{
 pub use outdated::{Outdated, OutdatedQuery};
 pub use page::{AppQuery, Page, PageSize};
 pub use repeat::{BoundKey, Repeated, digest_words};
+pub use replacement::Replacement;
 pub use revision::{Revision, RevisionError};
 pub use run::{catch_panic, run_to_end};
 pub(crate) use stream::live_pages;
 pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
 pub use tables::{TableRegistry, Tables, Transactional};
+pub use target::TokenTarget;
 pub use token_query::{
     TokenCondition, TokenCursor, TokenCursorError, TokenOrder, TokenQuery, TokenQueryConflict,
 };
@@ -80,7 +84,7 @@ use crate::{
         policy::Policy,
         record::TokenRecord,
     },
-    token::{TokenDigest, TokenId},
+    token::TokenDigest,
 };
 
 /// A store that finds the records of tokens, which is all that verification needs.
@@ -420,93 +424,5 @@ pub trait TokenRegistry: TokenStore {
     /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness) has passed.
     fn node_registry(&self) -> Option<&dyn NodeRegistry> {
         None
-    }
-}
-
-/// The token that a call is about, and the app that it must belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct TokenTarget {
-    /// The token.
-    pub id: TokenId,
-    /// The app that the token must belong to. A token of another app counts as missing.
-    pub app: Option<AppId>,
-}
-
-impl TokenTarget {
-    /// Selects a token of any app.
-    #[must_use]
-    pub fn any(id: TokenId) -> Self {
-        Self { id, app: None }
-    }
-
-    /// Selects a token if it belongs to this app.
-    #[must_use]
-    pub fn of_app(id: TokenId, app: AppId) -> Self {
-        Self { id, app: Some(app) }
-    }
-
-    /// Returns whether a token is selected.
-    #[must_use]
-    pub fn selects(&self, token: &TokenRecord) -> bool {
-        self.id == token.id && self.app.is_none_or(|app| app == token.app.id)
-    }
-}
-
-/// The replacement of a token by its successor, for [`Op::RotateToken`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Replacement {
-    /// The token to rotate.
-    pub target: TokenTarget,
-    /// The token that replaces it.
-    pub successor: TokenRecord,
-    /// The time of the rotation.
-    pub at: Timestamp,
-    /// When the rotated token expires, unless its own expiry is earlier.
-    pub overlap_ends: Timestamp,
-    /// The idempotency key of the request.
-    pub key: Option<BoundKey>,
-}
-
-impl Replacement {
-    /// Creates a replacement without an overlap: the rotated token expires immediately.
-    #[must_use]
-    pub fn new(target: TokenTarget, successor: TokenRecord, at: Timestamp) -> Self {
-        Self {
-            target,
-            successor,
-            at,
-            overlap_ends: at,
-            key: None,
-        }
-    }
-
-    /// Sets when the rotated token expires, unless its own expiry is earlier.
-    #[must_use]
-    pub fn overlap_ends(mut self, at: Timestamp) -> Self {
-        self.overlap_ends = at;
-        self
-    }
-
-    /// Sets the idempotency key. The change is made only if the key was not used before.
-    #[must_use]
-    pub fn key(mut self, key: BoundKey) -> Self {
-        self.key = Some(key);
-        self
-    }
-}
-
-impl From<Replacement> for Mutation {
-    fn from(rotation: Replacement) -> Self {
-        let op = Op::RotateToken {
-            target: rotation.target,
-            successor: rotation.successor,
-            overlap_ends: rotation.overlap_ends,
-        };
-        Self {
-            key: rotation.key,
-            ..Self::new(op, rotation.at)
-        }
     }
 }

@@ -6,44 +6,36 @@ mod log_reader;
 mod preloader;
 mod snapshots;
 mod source;
+mod task;
 mod waiting;
 
 use std::{
     fmt,
-    future::{pending, poll_fn, ready},
-    panic::AssertUnwindSafe,
     path::PathBuf,
-    pin::pin,
     sync::{Arc, OnceLock},
-    task::Poll,
     time::Duration,
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::{JoinHandle, spawn_blocking},
-    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
-    Authenticator, Shared, metrics,
+    Authenticator, metrics,
     recording::{INTERVAL, UsageClaim},
-    refresh,
     snapshot::PrivateFile,
-    usage::{self, STOP_TIMEOUT},
+    usage,
 };
-use crate::{
-    random::jittered,
-    store::{ChangeLog, StoreError, StoreErrorKind, UsageLog},
-};
-use catch_up::{CatchUp, Done};
+use crate::store::{ChangeLog, StoreError, StoreErrorKind, UsageLog};
+use catch_up::CatchUp;
 use claim::{Claim, ended};
 use log_reader::LogReader;
-use preloader::{OnLoad, Preloader};
-use snapshots::Snapshots;
+use preloader::OnLoad;
+use task::Task;
 
 pub use source::PreloadSource;
+pub(crate) use task::listen;
 pub(super) use waiting::{Progress, wait_for};
 pub use waiting::{WaitError, WaitErrorKind};
 
@@ -373,162 +365,4 @@ impl Drop for Follower {
         // The task ends at its next await point. What it does until then has no effect.
         self.claim.release();
     }
-}
-
-/// The work of a follower.
-struct Task {
-    log: Arc<dyn ChangeLog>,
-    recorder: Option<usage::Recorder>,
-    on_load: Option<Box<OnLoad>>,
-    /// Where and how often the cache is saved.
-    snapshot: Option<(Arc<PrivateFile>, Duration)>,
-    loaded_from: Arc<OnceLock<PreloadSource>>,
-    claim: Claim,
-    requests: mpsc::Sender<CatchUp>,
-    inbox: mpsc::Receiver<CatchUp>,
-    end: Arc<Notify>,
-    poll_interval: Duration,
-}
-
-impl Task {
-    async fn run(self, ready: oneshot::Sender<Result<(), StoreError>>) -> Result<(), StoreError> {
-        let (shared, epoch) = (Arc::clone(&self.claim.shared), self.claim.epoch);
-        let file = self.snapshot.as_ref().map(|(file, _)| file);
-        let log = Arc::clone(&self.log);
-        let begun = LogReader::begin(Arc::clone(&shared), log, self.claim, file).await;
-        let (reader, begun) = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                let _ = ready.send(Err(error));
-                return Ok(());
-            }
-        };
-        let (waits, waiting) = mpsc::unbounded_channel();
-        let refreshes = self.on_load.is_some();
-        if refreshes {
-            let _ = self.loaded_from.set(begun.source);
-        }
-        let mut snapshots = self.snapshot.map(|(file, every)| {
-            Snapshots::new(Arc::clone(&shared), epoch, file, every, begun.loaded)
-        });
-        let preloading = async {
-            match self.on_load {
-                Some(on_load) => {
-                    Preloader::new(shared, epoch, self.log, self.requests, on_load)
-                        .run(ready, waiting, self.poll_interval)
-                        .await;
-                }
-                None => {
-                    let _ = ready.send(Ok(()));
-                    look_up_apps(&shared, self.poll_interval).await;
-                }
-            }
-        };
-        let (ending, ended) = oneshot::channel();
-        let mut recording = pin!(async {
-            match self.recorder {
-                Some(recorder) => recorder.run(ended).await,
-                None => {
-                    drop(ended.await);
-                    Ok(())
-                }
-            }
-        });
-        let saving = async {
-            match &mut snapshots {
-                Some(snapshots) => snapshots.run().await,
-                None => pending().await,
-            }
-        };
-        let waits = refreshes.then_some(waits);
-        // The follower keeps its claim, and with it the cache, while the cache is saved.
-        let mut following = pin!(follow(reader, self.inbox, waits, self.poll_interval));
-        tokio::select! {
-            () = &mut following => {}
-            // Neither of these delays reading the log.
-            () = preloading => {}
-            () = saving => {}
-            recorded = &mut recording => return recorded,
-            () = self.end.notified() => {}
-        }
-        drop(ending);
-        let saving = async {
-            if let Some(snapshots) = &mut snapshots {
-                snapshots.finish().await;
-            }
-        };
-        let (recorded, ()) = tokio::join!(timeout(STOP_TIMEOUT, recording), saving);
-        recorded.map_err(StoreError::unavailable)?
-    }
-}
-
-/// Reads the log at intervals, on notifications, and on request. `waits` receives the requests that
-/// wait for changed tokens to be re-read.
-async fn follow(
-    mut reader: LogReader,
-    mut requests: mpsc::Receiver<CatchUp>,
-    waits: Option<mpsc::UnboundedSender<Done>>,
-    poll_interval: Duration,
-) {
-    let mut polls = interval(poll_interval);
-    polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (log, shared) = (Arc::clone(&reader.log), Arc::clone(&reader.shared));
-    let mut notification = listen(&*log).await;
-    loop {
-        tokio::select! {
-            request = requests.recv() => {
-                let Some(CatchUp { done, refreshes }) = request else {
-                    return;
-                };
-                let caught_up = reader.catch_up().await;
-                match &waits {
-                    Some(waits) if refreshes && caught_up.is_ok() => drop(waits.send(done)),
-                    _ => drop(done.send(caught_up)),
-                }
-            },
-            () = shared.cache.progress.wanted.notified() => drop(reader.catch_up().await),
-            () = &mut notification => {
-                notification = listen(&*log).await;
-                drop(reader.catch_up().await);
-            }
-            // A failed read is tried again; the lease limits for how long that can go on.
-            _ = polls.tick() => if reader.catch_up().await.is_err() {
-                polls.reset_after(jittered(poll_interval));
-            },
-        }
-    }
-}
-
-/// Looks up apps that have changed. After a failure, tries again at the next interval.
-async fn look_up_apps(shared: &Arc<Shared>, poll_interval: Duration) {
-    let grants = &shared.cache.grants;
-    loop {
-        tokio::select! {
-            () = grants.work.notified() => {}
-            () = sleep(jittered(poll_interval)), if grants.has_unknown() => {}
-        }
-        // Until it succeeds, requests look the app up.
-        drop(refresh::read_apps(shared).await);
-    }
-}
-
-/// Waits for a notification from now on, rather than from the first poll of the future: it may
-/// arrive during a read that no longer shows the change.
-pub(crate) async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
-    let mut notification = Box::pin(async move {
-        // A log that panics sends no notifications. Changes are then read at intervals.
-        if AssertUnwindSafe(log.changed())
-            .catch_unwind()
-            .await
-            .is_err()
-        {
-            pending().await
-        }
-    });
-    let has_come =
-        poll_fn(|context| Poll::Ready(notification.as_mut().poll(context).is_ready())).await;
-    if has_come {
-        return Box::pin(ready(()));
-    }
-    notification
 }
