@@ -22,6 +22,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use benches::resident;
 use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{Advice, fadvise};
@@ -200,15 +201,4 @@ fn read(path: &Path) -> f64 {
 fn drop_from_cache(path: &Path) {
     let file = File::open(path).expect("the file exists");
     fadvise(&file, 0, None, Advice::DontNeed).expect("it is a file");
-}
-
-/// Returns the resident memory of this process, in bytes.
-fn resident() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").expect("this is Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next());
-    let kibibytes: f64 = kibibytes
-        .and_then(|n| n.parse().ok())
-        .expect("the size is a number");
-    kibibytes * 1024.0
 }

@@ -1,7 +1,8 @@
 //! Measures preloading a cache, in a separate process, so that its memory contains little else.
 
-use std::{env, fs, process::Command, time::Instant};
+use std::{env, process::Command, time::Instant};
 
+use benches::resident;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use sqlx::{Connection, PgConnection};
@@ -80,15 +81,4 @@ pub(crate) async fn load_one(url: &str, schema: &str, capacity: u64) {
     let loaded = tokens.authenticator().stats().entries as f64;
     println!("{:.0} {:.0}", loaded / seconds, grown / loaded);
     drop(follower.expect("the cache is preloaded"));
-}
-
-/// Returns the resident memory of this process, in bytes.
-fn resident() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").expect("this is Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next());
-    let kibibytes: f64 = kibibytes
-        .and_then(|n| n.parse().ok())
-        .expect("the size is a number");
-    kibibytes * 1024.0
 }
