@@ -163,7 +163,7 @@ impl World {
         };
         let begins = known == BEGINNING || server.log.iter().any(at_position);
         if !begins {
-            // A gap: the follower clears its cache, and starts from what is there.
+            // There is a gap, so the follower clears its cache and starts over.
             follower.applied.clone_from(&server.log);
         } else {
             let new = server
