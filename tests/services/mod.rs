@@ -1,9 +1,12 @@
 //! Tests that need a server. They are ignored without it, or fail with `REQUIRE_SERVICES=1`.
 
-use std::{env, process::ExitCode};
+use std::{env, process::ExitCode, time::Duration};
 
 use futures_util::future::BoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test that waits in vain fails after this time, instead of blocking those after it.
+const DEADLINE: Duration = Duration::from_secs(900);
 
 /// The name of a test, and the function that runs it.
 pub(crate) type Test = (&'static str, fn() -> BoxFuture<'static, ()>);
@@ -34,8 +37,9 @@ fn trials((service, found, tests): Group<'_>) -> impl Iterator<Item = Trial> {
                 .worker_threads(2)
                 .enable_all()
                 .build()?;
-            runtime.block_on(test());
-            Ok(())
+            let done = runtime.block_on(async { tokio::time::timeout(DEADLINE, test()).await });
+            let seconds = DEADLINE.as_secs();
+            done.map_err(|_| Failed::from(format!("it did not end within {seconds} s")))
         })
         .with_ignored_flag(!found && !required)
     })

@@ -9,8 +9,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tower_api_tokens::{
-    ApiTokens, AppRecord, Follower, IssuedToken, NewToken, TokenDigest, TokenFormat, TokenQuery,
-    TokenRegistry, TokenStore, Usage, UsageLog,
+    ApiTokens, AppId, AppQuery, AppRecord, Follower, IssuedToken, NewToken, TokenDigest,
+    TokenFormat, TokenQuery, TokenRegistry, TokenStore, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
@@ -230,10 +230,7 @@ async fn a_dropped_search_releases_its_connection() {
             sleep(Duration::from_millis(100)).await;
             search.abort();
         }
-        let apps = node
-            .store
-            .apps(&tower_api_tokens::AppQuery::default())
-            .await;
+        let apps = node.store.apps(&AppQuery::default()).await;
         assert_eq!(apps.unwrap().items.len(), 1);
         node.stop().await;
     }
@@ -377,30 +374,35 @@ async fn the_number_of_connections_is_limited() {
         let platform = tokens(&store);
         let follower = platform.follow().poll_interval(Duration::from_millis(20));
         let follower = follower.start().await.unwrap();
-        let busy = spawn_many(40, |number| {
+        let mut busy = spawn_many(40, |number| {
             let (store, digest) = (store.clone(), TokenDigest::of(&number.to_be_bytes()));
+            let absent = AppId::new("absent").unwrap();
             async move {
-                for _ in 0..20 {
-                    store.find(&digest).await.unwrap();
-                    store
-                        .apps(&tower_api_tokens::AppQuery::default())
-                        .await
-                        .unwrap();
+                loop {
+                    match number % 3 {
+                        0 => assert!(store.find(&digest).await.unwrap().record.is_none()),
+                        1 => assert!(store.app(&absent).await.unwrap().is_none()),
+                        _ => assert!(store.apps(&AppQuery::default()).await.is_ok()),
+                    }
                 }
             }
         });
         let mut hand = schema.connect().await;
         let mut most = 0;
         let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
-        while most < expected {
-            let open = sqlx::query_scalar::<_, i64>(count).bind(&name);
-            most = most.max(open.fetch_one(&mut hand).await.unwrap());
-            assert!(!busy.is_empty());
-        }
-        busy.join_all().await;
-        let open = sqlx::query_scalar::<_, i64>(count).bind(&name);
-        most = most.max(open.fetch_one(&mut hand).await.unwrap());
+        let counting = async {
+            let mut counts_at_most = 0;
+            while counts_at_most < 20 {
+                let open = sqlx::query_scalar::<_, i64>(count).bind(&name);
+                most = most.max(open.fetch_one(&mut hand).await.unwrap());
+                counts_at_most += u32::from(most >= expected);
+                assert!(busy.try_join_next().is_none());
+            }
+        };
+        let counted = timeout(DEADLINE, counting).await;
         assert_eq!(most, expected, "of {allowed}");
+        counted.unwrap();
+        busy.shutdown().await;
         follower.stop().await.unwrap();
         store.close().await;
     }
