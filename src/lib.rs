@@ -253,12 +253,13 @@ pub use store::{
     Answer, AppQuery, Applied, AsyncSnapshot, AuditLog, AuditQuery, BoundKey, Change,
     ChangeHistory, ChangeLog, ChangeLogStreams, Changes, Committed, EventHistory, EventLog,
     EventPage, EventPosition, EventPositionError, EventQuery, EventStart, ExpiringQuery,
-    FleetSettings, FleetState, LivePage, LiveStream, LoggedChange, LoggedEvent, MemoryStore,
-    Mutation, NodeId, NodeIdError, NodePage, NodeQuery, NodeRecord, NodeRegistry, NodeReport, Op,
-    Outdated, OutdatedQuery, Page, PageSize, Plan, Repeated, Replacement, Revision, RevisionError,
-    Snapshot, StoreError, StoreErrorKind, TableRegistry, Tables, TokenCondition, TokenCursor,
-    TokenCursorError, TokenOrder, TokenQuery, TokenQueryConflict, TokenRegistry, TokenRegistryExt,
-    TokenRegistryStreams, TokenStore, TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
+    FleetSettings, FleetState, Inheritance, LivePage, LiveStream, LoggedChange, LoggedEvent,
+    MemoryStore, Mutation, NodeId, NodeIdError, NodePage, NodeQuery, NodeRecord, NodeRegistry,
+    NodeReport, Op, Outdated, OutdatedQuery, Page, PageSize, Plan, Repeated, Replacement, Revision,
+    RevisionError, Snapshot, StoreError, StoreErrorKind, TableRegistry, Tables, TokenCondition,
+    TokenCursor, TokenCursorError, TokenOrder, TokenQuery, TokenQueryConflict, TokenRegistry,
+    TokenRegistryExt, TokenRegistryStreams, TokenStore, TokenTarget, Transactional, Usage,
+    UsageLog, UsedKey, Write,
 };
 pub use time::{Clock, SystemClock, TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{

@@ -79,6 +79,11 @@ enum Flaw {
     UsesMoveNoToken,
     RevisionsAreReadBefore,
     RevisionsAreInvented,
+    AppsAreAsGiven,
+    ExpiryIsAsGiven,
+    DisabledAppsGetTokens,
+    SuccessorsInheritNothing,
+    SuccessorsMayBeOfAnyFormat,
 }
 
 #[derive(Debug)]
@@ -119,6 +124,31 @@ impl Flawed {
             }
             inserted => inserted,
         }
+    }
+
+    async fn issue(&self, mut mutation: Mutation) -> Result<Applied, StoreError> {
+        let Op::IssueToken {
+            token,
+            expires_by_default,
+            ..
+        } = &mut mutation.op
+        else {
+            unreachable!("only a token is issued")
+        };
+        let given = token.clone();
+        if self.has(Flaw::ExpiryIsAsGiven) {
+            *expires_by_default = false;
+        }
+        if self.has(Flaw::DisabledAppsGetTokens) {
+            mutation.op = Op::InsertTokens(vec![given.clone()]);
+            self.inner.apply(&mutation).await?;
+            return Ok(Applied::Token(given));
+        }
+        let mut issued = self.inner.apply(&mutation).await?.into_token()?;
+        if self.has(Flaw::AppsAreAsGiven) {
+            issued.app = given.app;
+        }
+        Ok(Applied::Token(issued))
     }
 
     fn has_audit_log(&self) -> bool {
@@ -293,6 +323,7 @@ impl TokenRegistry for Flawed {
                 Ok(Applied::App(app))
             }
             Op::InsertTokens(tokens) => self.insert(&mutation, tokens).await,
+            Op::IssueToken { .. } => self.issue(mutation).await,
             Op::RenameToken { target, name } if self.has(Flaw::RenamingIsForgotten) => {
                 let mut token = self.expect(target).await?;
                 name.clone_into(&mut token.name);
@@ -302,12 +333,26 @@ impl TokenRegistry for Flawed {
                 target,
                 successor,
                 overlap_ends,
-            } => {
+                inheritance,
+            } if inheritance.is_none() || self.has(Flaw::SuccessorsInheritNothing) => {
                 let mut rotation = Replacement::new(*target, successor.clone(), mutation.at)
                     .overlap_ends(*overlap_ends);
                 rotation.key = mutation.key;
                 let rotated = self.rotate(rotation, mutation.audit.clone()).await;
                 rotated.map(Applied::Token)
+            }
+            Op::RotateToken {
+                target,
+                inheritance: Some(inheritance),
+                ..
+            } if self.has(Flaw::SuccessorsMayBeOfAnyFormat) => {
+                let version = self.expect(target).await?.version();
+                let checked = inheritance.clone().version(version);
+                let mut made = mutation.clone();
+                if let Op::RotateToken { inheritance, .. } = &mut made.op {
+                    *inheritance = Some(checked);
+                }
+                self.inner.apply(&made).await
             }
             Op::ClearCaches if self.has(Flaw::ClearingIsForgotten) => Ok(Applied::Count(0)),
             Op::RevokeToken(target) => self.revoke(&mutation, target).await.map(Applied::Token),
@@ -665,6 +710,12 @@ catches! {
     a_revocation_elsewhere_is_applied_when_repeated: RevokeIsForgotten;
     a_purge_removes_only_expired_and_revoked_tokens: PurgeTakesTheLiving;
     tokens_of_other_apps_are_not_found: OwnerIsIgnored;
+    an_issued_token_has_its_app_as_it_is: AppsAreAsGiven DisabledAppsGetTokens;
+    a_token_gets_the_default_expiry: ExpiryIsAsGiven;
+    a_token_that_is_refused_is_not_issued: DisabledAppsGetTokens;
+    a_successor_inherits_from_its_token: SuccessorsInheritNothing;
+    a_token_of_another_format_is_not_replaced: SuccessorsMayBeOfAnyFormat;
+    an_event_about_a_token_gets_its_app: EventsAreDropped EventsLoseTheirToken;
     a_rotation_is_atomic: RotationIsNotOneStep RotationsAllWin;
     a_failed_rotation_changes_nothing: RotationIsNotOneStep RotationsAllWin;
     an_overlap_never_extends_a_token: OverlapLengthens;

@@ -191,6 +191,7 @@ fn mutations() -> impl Strategy<Value = Mutation> {
                 target,
                 successor: token(second, digest, of, seconds),
                 overlap_ends: at(seconds + 5),
+                inheritance: None,
             },
             5 => Op::RevokeToken(target),
             6 => Op::Purge {
@@ -298,6 +299,7 @@ fn a_plan_reads_only_what_it_depends_on() {
         target: TokenTarget::any(id(1)),
         successor: token(201, 201, 0, 1),
         overlap_ends: at(1),
+        inheritance: None,
     };
     let rotation = Mutation::new(op, at(1)).key(BoundKey::new([1; 32], [1; 32]));
     let (plan, read) = plan_async(&rotation, &rows);
@@ -314,6 +316,7 @@ fn a_truncated_plan_writes_and_returns_whole_microseconds() {
         target: TokenTarget::any(id(1)),
         successor: token(2, 2, 0, 1),
         overlap_ends: at(5),
+        inheritance: None,
     };
     let rotation = Mutation::new(op, at(1)).key(BoundKey::new([1; 32], [1; 32]));
     let plan = rotation.plan(&rows).unwrap().truncated_to_microseconds();

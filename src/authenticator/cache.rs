@@ -32,7 +32,7 @@ use super::{
 use crate::{
     model::{app::AppId, record::TokenRecord},
     time::Clock,
-    token::TokenDigest,
+    token::{TokenDigest, TokenId},
 };
 
 #[derive(Debug)]
@@ -399,6 +399,13 @@ impl Cache {
         } else if self.preload.pending() > self.limit().max(MIN_TRACKED) {
             self.preload.lose(Loss::Capacity);
         }
+    }
+
+    /// Returns the digests under which a token is cached. Takes time in proportion to the cache.
+    pub(super) fn digests_of(&self, id: TokenId) -> Vec<TokenDigest> {
+        let entries = self.entries.pin();
+        let of_token = entries.iter().filter(|(_, entry)| entry.is_of(id));
+        of_token.map(|(digest, _)| *digest).collect()
     }
 
     /// Evicts all tokens of an app, with the generation of the eviction.

@@ -120,6 +120,10 @@ impl Entry {
         )
     }
 
+    pub(super) fn is_of(&self, id: TokenId) -> bool {
+        self.token_id == id
+    }
+
     /// Whether the token is admitted while its app is enabled, now or later, if it does not change.
     pub(super) fn may_be_admitted(&self, clock: &dyn Clock) -> bool {
         if self.is_inactive(clock) {

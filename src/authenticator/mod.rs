@@ -457,6 +457,14 @@ impl Authenticator {
         }
     }
 
+    /// Applies a change of a token whose digest is unknown, which may have been made.
+    pub(crate) async fn apply_change_of(&self, id: TokenId) {
+        // A lookup that is under way may have read the token before the change.
+        self.shared.in_flight.evict_all(|| ());
+        let digests = self.shared.cache.digests_of(id);
+        self.apply_token_changes(&digests).await;
+    }
+
     /// Clears the cache.
     pub(crate) fn clear_cache(&self) {
         self.shared.clear();

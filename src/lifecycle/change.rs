@@ -11,7 +11,7 @@ use crate::{
         app::AppId,
         audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     },
-    store::{Applied, Mutation, Op, StoreError, StoreErrorKind, catch_panic},
+    store::{Applied, Mutation, Op, StoreError, StoreErrorKind, TokenTarget, catch_panic},
     token::TokenId,
 };
 
@@ -36,6 +36,14 @@ impl Subject {
         Self {
             app: Some(app),
             ..self
+        }
+    }
+
+    /// A token, and its app if that is known before the change.
+    pub(super) fn target(self, target: &TokenTarget) -> Self {
+        Self {
+            app: target.app,
+            ..self.token(target.id)
         }
     }
 
@@ -75,6 +83,30 @@ impl ApiTokens {
         Ok(applied)
     }
 
+    /// Makes a change of a token, and invalidates the token in the cache before this returns.
+    pub(super) async fn apply_about_token(
+        &self,
+        mutation: &Mutation,
+        id: TokenId,
+    ) -> Result<Applied, StoreError> {
+        let applied = match mutation.op {
+            Op::RevokeToken(_) | Op::SuspendToken(_) => self.apply_revocation(mutation).await,
+            _ => self.apply(mutation).await,
+        };
+        let authenticator = self.authenticator();
+        match &applied {
+            Ok(Applied::Token(token)) => authenticator.apply_token_change(&token.digest).await,
+            Ok(Applied::Rotated { rotated, successor }) => {
+                let changed = [rotated.digest, successor.digest];
+                authenticator.apply_token_changes(&changed).await;
+            }
+            Err(error) if is_refusal(error.kind()) => {}
+            // The change may have been made.
+            _ => authenticator.apply_change_of(id).await,
+        }
+        applied
+    }
+
     /// Passes the events of a change to the observer.
     fn tell(&self, mutation: &Mutation, applied: &Applied, recorded: bool) {
         match (applied, &mutation.audit) {
@@ -83,7 +115,11 @@ impl ApiTokens {
                     self.authority.tell(&event, recorded);
                 }
             }
-            (_, Some(event)) => self.authority.tell(event, recorded),
+            (_, Some(event)) => {
+                let mut event = event.clone();
+                applied.complete(&mut event);
+                self.authority.tell(&event, recorded);
+            }
             (_, None) => {}
         }
     }
@@ -95,13 +131,15 @@ impl ApiTokens {
         let committed = catch_panic(|| registry.apply_with_revision(mutation)).await?;
         self.latest.note(committed.revision);
         let mut applied = committed.applied;
-        let changed = match &mut applied {
-            Applied::Token(token) => std::slice::from_mut(token),
-            Applied::Tokens(tokens) => tokens,
-            Applied::App(_) | Applied::Count(_) => &mut [],
-        };
-        for token in changed {
-            self.authority.limits().show_token(token);
+        let limits = self.authority.limits();
+        match &mut applied {
+            Applied::Token(token) => limits.show_token(token),
+            Applied::Rotated { rotated, successor } => {
+                limits.show_token(rotated);
+                limits.show_token(successor);
+            }
+            Applied::Tokens(tokens) => tokens.iter_mut().for_each(|token| limits.show_token(token)),
+            Applied::App(_) | Applied::Count(_) => {}
         }
         Ok(applied)
     }
@@ -132,4 +170,17 @@ impl ApiTokens {
         self.tell(mutation, &applied, recorded);
         Ok(applied)
     }
+}
+
+/// Whether a change was certainly not made.
+fn is_refusal(kind: StoreErrorKind) -> bool {
+    matches!(
+        kind,
+        StoreErrorKind::NotFound
+            | StoreErrorKind::Repeated
+            | StoreErrorKind::Conflict
+            | StoreErrorKind::Stale
+            | StoreErrorKind::PolicyViolation
+            | StoreErrorKind::NotGranted
+    )
 }

@@ -1,6 +1,6 @@
 //! Edits, suspension and the policy.
 
-use super::{ApiTokens, LifecycleError, about, change::Subject};
+use super::{ApiTokens, LifecycleError, change::Subject};
 use crate::{
     model::{
         app::{AppId, AppRecord},
@@ -180,26 +180,18 @@ impl ApiTokens {
         action: AuditAction,
     ) -> Result<TokenRecord, LifecycleError> {
         self.check_action(action)?;
-        // Read first, so that the cache is invalidated even if the outcome of the call is unknown.
-        let token = self.get_target(&target).await?;
         if let Op::EditToken { edit, .. } = &op
             && let Some(scopes) = &edit.scopes
         {
-            // Nothing changes the app and the mask of a token, so they may be checked beforehand.
+            // Nothing changes the mask of a token, so it may be checked beforehand.
+            let token = self.get_target(&target).await?;
             self.shared.formats.check_scopes(scopes, &token.mask)?;
         }
-        let takes_access = matches!(op, Op::RevokeToken(_) | Op::SuspendToken(_));
-        let change = self.mutation(op, self.now(), about(action, &token))?;
+        let subject = Subject::new(action).target(&target);
+        let change = self.mutation(op, self.now(), subject)?;
         let tokens = self.clone();
         run_to_end(async move {
-            let changed = match takes_access {
-                true => tokens.apply_revocation(&change).await,
-                false => tokens.apply(&change).await,
-            };
-            tokens
-                .authenticator()
-                .apply_token_change(&token.digest)
-                .await;
+            let changed = tokens.apply_about_token(&change, target.id).await;
             Ok(changed.map_err(LifecycleError::about_token)?.into_token()?)
         })
         .await

@@ -166,6 +166,15 @@ impl TokenFormats {
         })
     }
 
+    /// Returns the format of all tokens that are issued, if there is only one, and nothing is limited to a
+    /// format.
+    pub(super) fn only(&self) -> Option<&TokenFormat> {
+        match self.issued.as_slice() {
+            [format] if self.scope_limits.is_empty() && self.app_limits.is_empty() => Some(format),
+            _ => None,
+        }
+    }
+
     /// Returns the format for the successor of a token with this mask: the same format, so that a
     /// token for a sandbox is not replaced by one for production.
     pub(super) fn of_successor(&self, mask: &MaskedToken) -> Result<&TokenFormat, FormatError> {

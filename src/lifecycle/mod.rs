@@ -17,6 +17,7 @@ mod latest;
 mod limited;
 mod limits;
 mod maintenance;
+mod replacing;
 mod report;
 mod request;
 mod search;
@@ -43,10 +44,17 @@ pub use request::{ImportedToken, IssuedToken, NewToken, Rotation};
 
 use change::Subject;
 use latest::LatestRevision;
+use replacing::Replacing;
 
 use crate::{
     authenticator::{Authenticator, FollowerBuilder},
-    model::{app::AppId, audit::AuditAction, name, policy::Policy, record::TokenRecord},
+    model::{
+        app::{AppId, AppRecord},
+        audit::AuditAction,
+        name,
+        policy::Policy,
+        record::TokenRecord,
+    },
     random::Entropy,
     store::{
         BoundKey, Op, Page, RegistryLogs, TokenCursor, TokenQuery, TokenRegistry, TokenTarget,
@@ -175,7 +183,7 @@ impl ApiTokens {
         let format = self.shared.formats.chosen(&new.format)?;
         let token = format.generate(&*self.shared.entropy)?;
         let mask = format.mask(&token);
-        let record = self.record(app, new, token.digest(), mask, now).await?;
+        let record = self.record(app, new, token.digest(), mask, now)?;
         let record = self.insert(record, key, action).await?;
         Ok(IssuedToken::new(token, record))
     }
@@ -199,7 +207,7 @@ impl ApiTokens {
         }
         let key = self.authority.key_of_import(app, &imported);
         let ImportedToken { new, digest, mask } = imported;
-        let record = self.record(app, new, digest, mask, self.now()).await?;
+        let record = self.record(app, new, digest, mask, self.now())?;
         self.insert(record, key, action).await
     }
 
@@ -366,105 +374,75 @@ impl ApiTokens {
             .checked_add(overlap)
             .map_err(|_| LifecycleError::overlap_too_long(self.shared.max_overlap))?;
         let target = self.authority.limits().target(id);
-        let old = self.get_target(&target).await?;
-        let format = self.shared.formats.of_successor(&old.mask)?;
-        let token = format.generate(&*self.shared.entropy)?;
-        let mut successor = TokenRecord::new(
-            TokenId::generate(now, &*self.shared.entropy)?,
-            token.digest(),
-            format.mask(&token),
-            old.app.clone(),
-            old.name.clone(),
-            now,
-        );
-        successor.scopes = old.scopes.clone();
-        successor.restrictions = old.restrictions.clone();
-        successor.metadata = old.metadata.clone();
-        successor.created_by = self.authority.actor_shown();
-        // The policy may have become stricter since the old token was issued.
-        let policy = self.effective_policy().await?;
-        successor.expires_at = policy.shorten(old.expiry_of_successor(now), now);
-        self.authority.what_is_grantable().check_token(&successor)?;
-        self.shared.formats.check(&successor)?;
-        let op = Op::RotateToken {
+        let replacing = Replacing {
+            tokens: self,
             target,
-            successor: successor.clone(),
+            now,
             overlap_ends: truncate_to_microsecond(overlap_ends),
+            key,
         };
-        let subject = about(AuditAction::RotateToken, &old);
-        let mut rotation = self.mutation(op, now, subject)?;
-        rotation.key = key;
-        let (tokens, old) = (self.clone(), old.digest);
-        run_to_end(async move {
-            let rotated = tokens.apply(&rotation).await;
-            let authenticator = tokens.authenticator();
-            authenticator.apply_token_change(&old).await;
-            authenticator.apply_token_change(&successor.digest).await;
-            rotated.map_err(LifecycleError::about_token)?;
-            Ok(IssuedToken::new(token, successor))
-        })
-        .await
+        replacing.run().await
     }
 
     async fn insert(
         &self,
-        record: TokenRecord,
+        (token, expires_by_default): (TokenRecord, bool),
         key: Option<BoundKey>,
         action: AuditAction,
     ) -> Result<TokenRecord, LifecycleError> {
-        let op = Op::InsertTokens(vec![record.clone()]);
-        let mut insertion = self.mutation(op, record.created_at, about(action, &record))?;
+        let (digest, now) = (token.digest, token.created_at);
+        let subject = about(action, &token);
+        let op = Op::IssueToken {
+            token,
+            expires_by_default,
+            grantable: self.authority.what_is_grantable().clone(),
+        };
+        let mut insertion = self.mutation(op, now, subject)?;
         insertion.key = key;
         let tokens = self.clone();
         run_to_end(async move {
             let inserted = tokens.apply(&insertion).await;
-            tokens
-                .authenticator()
-                .apply_token_change(&record.digest)
-                .await;
-            inserted.map_err(LifecycleError::about_new_token)?;
-            Ok(record)
+            tokens.authenticator().apply_token_change(&digest).await;
+            let inserted = inserted.map_err(LifecycleError::about_new_token)?;
+            Ok(inserted.into_token()?)
         })
         .await
     }
 
-    /// Creates the record of a new token, after checking every part of it.
-    async fn record(
+    /// Creates the record of a new token, after checking every part of the request. Returns whether the token
+    /// gets the default expiry too.
+    fn record(
         &self,
         app: &AppId,
         new: NewToken,
         digest: TokenDigest,
         mask: MaskedToken,
         now: Timestamp,
-    ) -> Result<TokenRecord, LifecycleError> {
+    ) -> Result<(TokenRecord, bool), LifecycleError> {
         let name = name::normalize_name(&new.name)?;
-        let expires_at = match new.chooses_expiry() {
-            true => new.expiry(now)?,
-            false => self.effective_policy().await?.default_expiry(now),
-        };
-        let expires_at = expires_at.map(truncate_to_microsecond);
+        let expires_at = new.expiry(now)?.map(truncate_to_microsecond);
         if expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Err(LifecycleError::new(LifecycleErrorKind::InvalidExpiry));
         }
-        self.authority
-            .limits()
-            .check_metadata(new.metadata.iter().map(|(key, _)| key))?;
-        let grantable = self.authority.what_is_grantable();
-        grantable.check(&new.scopes, expires_at)?;
-        let app = self.get_app(app).await?;
-        if app.disabled_at.is_some() {
-            return Err(LifecycleError::new(LifecycleErrorKind::AppDisabled));
+        let limits = self.authority.limits();
+        limits.check_metadata(new.metadata.iter().map(|(key, _)| key))?;
+        if limits.app.is_some_and(|own| own != *app) {
+            return Err(LifecycleError::unknown_app());
         }
         let id = TokenId::generate(now, &*self.shared.entropy)?;
-        let mut record = TokenRecord::new(id, digest, mask, app, name, now);
-        record.restrictions = new.restrictions()?;
-        record.scopes = new.scopes;
-        record.expires_at = expires_at;
-        record.metadata = new.metadata;
-        record.created_by = self.authority.actor_shown();
-        grantable.check_token(&record)?;
-        self.shared.formats.check(&record)?;
-        Ok(record)
+        let app = AppRecord::unread(*app);
+        let expires_by_default = !new.chooses_expiry();
+        let mut token = TokenRecord::new(id, digest, mask, app, name, now);
+        token.restrictions = new.restrictions()?;
+        token.scopes = new.scopes;
+        token.expires_at = expires_at;
+        token.metadata = new.metadata;
+        token.created_by = self.authority.actor_shown();
+        if !expires_by_default {
+            self.authority.what_is_grantable().check_token(&token)?;
+        }
+        self.shared.formats.check(&token)?;
+        Ok((token, expires_by_default))
     }
 
     /// Returns the current time of the configured clock, truncated to microseconds.

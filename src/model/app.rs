@@ -66,6 +66,13 @@ impl AppId {
         Ok(Self(id))
     }
 
+    /// The identifier of an app that is not known yet.
+    pub(crate) fn unread() -> Self {
+        let mut id = ArrayString::new();
+        id.push_str("unread");
+        Self(id)
+    }
+
     /// Returns the identifier as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -131,6 +138,11 @@ pub struct AppRecord {
 }
 
 impl AppRecord {
+    /// An app in whose place the store puts the app in its current state.
+    pub(crate) fn unread(id: AppId) -> Self {
+        Self::new(id, "", Timestamp::UNIX_EPOCH)
+    }
+
     /// Creates an enabled app.
     #[must_use]
     pub fn new(id: AppId, name: impl Into<String>, created_at: Timestamp) -> Self {

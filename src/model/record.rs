@@ -269,6 +269,17 @@ impl TokenRecord {
         Ok(self)
     }
 
+    /// Returns the token with the app, name, scopes, restrictions and metadata of the token that it replaces.
+    #[must_use]
+    pub fn inherit_from(mut self, replaced: &Self) -> Self {
+        self.app = replaced.app.clone();
+        self.name.clone_from(&replaced.name);
+        self.scopes = replaced.scopes.clone();
+        self.restrictions.clone_from(&replaced.restrictions);
+        self.metadata = replaced.metadata.clone();
+        self
+    }
+
     /// Checks that a token may replace this one: if this one has restrictions, the successor must
     /// have the same.
     ///

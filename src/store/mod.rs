@@ -51,8 +51,8 @@ pub(crate) use logs::RegistryLogs;
 pub use logs::{audit_log, event_log, node_registry};
 pub use memory::MemoryStore;
 pub use mutation::{
-    Applied, AsyncSnapshot, Committed, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey,
-    Write,
+    Applied, AsyncSnapshot, Committed, Inheritance, Mutation, Op, Plan, Snapshot, TokenRegistryExt,
+    UsedKey, Write,
 };
 use nodes::NodeTable;
 pub use nodes::{

@@ -53,6 +53,7 @@ impl From<Replacement> for Mutation {
             target: rotation.target,
             successor: rotation.successor,
             overlap_ends: rotation.overlap_ends,
+            inheritance: None,
         };
         Self {
             key: rotation.key,

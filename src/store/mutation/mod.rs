@@ -3,6 +3,7 @@
 mod async_snapshot;
 mod committed;
 mod ext;
+mod inheritance;
 mod op;
 mod plan;
 mod policing;
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 pub use async_snapshot::AsyncSnapshot;
 pub use committed::Committed;
 pub use ext::TokenRegistryExt;
+pub use inheritance::Inheritance;
 pub use op::Op;
 pub use plan::{Plan, Write};
 pub use snapshot::{Snapshot, UsedKey};
@@ -53,11 +55,12 @@ pub struct Mutation {
     pub at: Timestamp,
     /// Makes the change only if no token was created under this key within
     /// [`RETENTION`](BoundKey::RETENTION) before `at`, and stores the key. Only
-    /// [`Op::InsertTokens`] and [`Op::RotateToken`] take a key.
+    /// [`Op::InsertTokens`], [`Op::IssueToken`] and [`Op::RotateToken`] take a key.
     pub key: Option<BoundKey>,
     /// The audit event to record in the same transaction. The store replaces its
     /// [changes](AuditEvent::changes) with those of an edit or a rotation. It keeps them for
-    /// [`Op::CreateApp`] and [`Op::InsertTokens`], which change nothing that exists.
+    /// [`Op::CreateApp`], [`Op::InsertTokens`] and [`Op::IssueToken`], which change nothing that exists. An
+    /// event about a token without an app gets the token's app.
     pub audit: Option<AuditEvent>,
     /// Rules that the change must follow in addition to the policy of the store.
     pub policy: Option<Policy>,
@@ -75,6 +78,13 @@ pub enum Applied {
     App(AppRecord),
     /// The token, after the change. For a rotation, this is the rotated token.
     Token(TokenRecord),
+    /// Both tokens of a rotation whose successor inherits, after the change.
+    Rotated {
+        /// The rotated token.
+        rotated: TokenRecord,
+        /// The token that replaces it.
+        successor: TokenRecord,
+    },
     /// The tokens that were changed, after the change.
     Tokens(Vec<TokenRecord>),
     /// The number of records inserted or removed.
@@ -132,6 +142,15 @@ impl Mutation {
 }
 
 impl Applied {
+    /// Adds the app of a changed token to an event about the token.
+    pub(crate) fn complete(&self, event: &mut AuditEvent) {
+        if let Self::Token(token) | Self::Rotated { rotated: token, .. } = self
+            && event.token == Some(token.id)
+        {
+            event.app.get_or_insert(token.app.id);
+        }
+    }
+
     /// Returns the changed app.
     ///
     /// # Errors
@@ -153,6 +172,18 @@ impl Applied {
         match self {
             Self::Token(token) => Ok(token),
             other => Err(other.unexpected("a token")),
+        }
+    }
+
+    /// Returns the rotated token and its successor.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store returned something other than both.
+    pub fn into_rotation(self) -> Result<(TokenRecord, TokenRecord), StoreError> {
+        match self {
+            Self::Rotated { rotated, successor } => Ok((rotated, successor)),
+            other => Err(other.unexpected("a rotated token and its successor")),
         }
     }
 
@@ -184,6 +215,7 @@ impl Applied {
         let returned = match self {
             Self::App(_) => "an app",
             Self::Token(_) => "a token",
+            Self::Rotated { .. } => "a rotated token and its successor",
             Self::Tokens(_) => "tokens",
             Self::Count(_) => "a number",
         };

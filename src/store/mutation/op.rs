@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Applied,
+    inheritance::Inheritance,
     plan::Write,
     policing::Policing,
     snapshot::{State, not_found},
@@ -17,10 +18,11 @@ use crate::{
         edit::{AppEdit, TokenEdit, app_changes, policy_changes, token_changes},
         grantable::Grantable,
         policy::Policy,
-        record::TokenRecord,
+        record::{TokenRecord, TransitionError},
         version::RecordVersion,
     },
     store::{AppInUse, Change, StoreError, StoreErrorKind, TokenQuery, TokenTarget},
+    time::truncate_to_microsecond,
     token::TokenId,
 };
 
@@ -53,6 +55,17 @@ pub enum Op {
     DeleteApp(AppId),
     /// Inserts tokens. Only the identifier of a token's app is used; the app must exist.
     InsertTokens(Vec<TokenRecord>),
+    /// Inserts a token of an app that is not disabled. The result is [`Applied::Token`]: the token, with its
+    /// app in its current state.
+    IssueToken {
+        /// The token. Only the identifier of its app is used.
+        token: TokenRecord,
+        /// Whether the token gets the [default expiry](Policy::default_expiry) of the policy instead of its
+        /// own.
+        expires_by_default: bool,
+        /// What the actor may grant, for [`Grantable::check_token`].
+        grantable: Grantable,
+    },
     /// Renames a token, whatever its status.
     RenameToken {
         /// The token.
@@ -81,7 +94,8 @@ pub enum Op {
         /// [`Grantable::check_token`].
         grantable: Grantable,
     },
-    /// Inserts the successor of a token, and changes the token as [`TokenRecord::rotate`] does.
+    /// Inserts the successor of a token, and changes the token as [`TokenRecord::rotate`] does. The result is
+    /// [`Applied::Token`], the rotated token, or [`Applied::Rotated`] if the successor inherits.
     RotateToken {
         /// The token to rotate.
         target: TokenTarget,
@@ -89,6 +103,8 @@ pub enum Op {
         successor: TokenRecord,
         /// When the rotated token expires, unless its own expiry is earlier.
         overlap_ends: Timestamp,
+        /// What the successor takes from the rotated token; `None` means that the successor is complete.
+        inheritance: Option<Inheritance>,
     },
     /// Revokes a token, as [`TokenRecord::revoke`] does. Revoking a revoked token succeeds, and is
     /// recorded in the change log again.
@@ -195,6 +211,19 @@ impl Op {
                 }
                 Applied::Count(tokens.len())
             }
+            Self::IssueToken {
+                token,
+                expires_by_default,
+                grantable,
+            } => {
+                let token = draft.complete(token, *expires_by_default)?;
+                grantable.check_token(&token)?;
+                let new = std::slice::from_ref(&token);
+                draft.policing().check_new(new)?;
+                state.check_new_tokens(new)?;
+                draft.insert_token(token.clone());
+                Applied::Token(token)
+            }
             Self::RenameToken { target, name } => {
                 let token = find(target, state)?;
                 let edit = TokenEdit::default().name(name);
@@ -222,17 +251,26 @@ impl Op {
                 target,
                 successor,
                 overlap_ends,
+                inheritance,
             } => {
                 let token = find(target, state)?;
+                let policing = draft.policing();
+                let inherits = |of: &Inheritance| of.complete(successor, &token, policing.policy());
+                let inherited = inheritance.as_ref().map(inherits).transpose()?;
+                let successor = inherited.as_ref().unwrap_or(successor);
                 token.check_successor(successor)?;
                 let rotated = token.clone().rotate(successor.id, at, *overlap_ends)?;
+                policing.check_successor(successor)?;
+                state.check_new_tokens(std::slice::from_ref(successor))?;
                 draft.changes = token_changes(&token, &rotated);
                 let new = Some(successor.id.to_string());
                 draft.changes.push(AuditChange::new("successor", None, new));
-                draft.policing().check_successor(successor)?;
-                state.check_new_tokens(std::slice::from_ref(successor))?;
                 draft.insert_token(successor.clone());
-                draft.update_token(rotated)
+                let applied = draft.update_token(rotated.clone());
+                match inherited {
+                    Some(successor) => Applied::Rotated { rotated, successor },
+                    None => applied,
+                }
             }
             Self::RevokeToken(target) => draft.update_token(find(target, state)?.revoke(at)),
             Self::Purge { before, limit } => {
@@ -290,13 +328,17 @@ impl Op {
 
     /// Returns whether the operation inserts something and changes nothing else.
     pub(super) fn inserts(&self) -> bool {
-        matches!(self, Self::CreateApp(_) | Self::InsertTokens(_))
+        matches!(
+            self,
+            Self::CreateApp(_) | Self::InsertTokens(_) | Self::IssueToken { .. }
+        )
     }
 
     /// Returns the first token that the operation creates.
     pub(super) fn created(&self) -> Option<TokenId> {
         match self {
             Self::InsertTokens(tokens) => tokens.first().map(|token| token.id),
+            Self::IssueToken { token, .. } => Some(token.id),
             Self::RotateToken { successor, .. } => Some(successor.id),
             _ => None,
         }
@@ -306,6 +348,24 @@ impl Op {
 impl<S: State> Draft<'_, S> {
     fn policing(&self) -> Policing<'_, S> {
         Policing::new(self.state, self.policy, self.at)
+    }
+
+    /// Returns a token to issue, with its app, and with the default expiry if it has none of its own.
+    fn complete(
+        &self,
+        token: &TokenRecord,
+        expires_by_default: bool,
+    ) -> Result<TokenRecord, StoreError> {
+        let mut token = token.clone();
+        token.app = find_app(&token.app.id, self.state)?;
+        if token.app.disabled_at.is_some() {
+            return Err(TransitionError::AppDisabled.into());
+        }
+        if expires_by_default {
+            let expiry = self.policing().policy().default_expiry(token.created_at);
+            token.expires_at = expiry.map(truncate_to_microsecond);
+        }
+        Ok(token)
     }
 
     fn edit(

@@ -52,6 +52,10 @@ impl Plan {
         match &mut self.applied {
             Applied::App(app) => truncate_app(app),
             Applied::Token(token) => truncate_token(token),
+            Applied::Rotated { rotated, successor } => {
+                truncate_token(rotated);
+                truncate_token(successor);
+            }
             Applied::Tokens(tokens) => tokens.iter_mut().for_each(truncate_token),
             Applied::Count(_) => {}
         }
@@ -159,6 +163,7 @@ impl Mutation {
             (Some(event), _) => {
                 state.check_new_event(event.id)?;
                 let mut event = event.clone();
+                applied.complete(&mut event);
                 if !self.op.inserts() {
                     event.changes = changes;
                 }

@@ -29,6 +29,10 @@ impl<'a, S: State> Policing<'a, S> {
         Self { policy, state, at }
     }
 
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     pub(super) fn check_new(&self, tokens: &[TokenRecord]) -> Result<(), PolicyError> {
         if self.policy.is_empty() {
             return Ok(());

@@ -110,6 +110,7 @@ pub async fn the_event_of_a_change_is_recorded(store: Registry) {
             target: TokenTarget::any(rotated.id),
             successor: token_record(&app, 4),
             overlap_ends: at(50),
+            inheritance: None,
         },
         Op::RenameToken {
             target,
@@ -161,6 +162,7 @@ pub async fn a_refused_change_leaves_no_event(store: Registry) {
         target: TokenTarget::any(absent.id),
         successor: token_record(&app, 3),
         overlap_ends: at(50),
+        inheritance: None,
     };
     for (op, kind) in [
         (rotation, StoreErrorKind::NotFound),
@@ -191,6 +193,7 @@ pub async fn a_refused_event_leaves_no_change(store: Registry) {
             target: TokenTarget::any(kept.id),
             successor: token_record(&app, 3),
             overlap_ends: at(50),
+            inheritance: None,
         },
         Op::RevokeToken(TokenTarget::any(kept.id)),
         Op::InsertTokens(vec![inserted]),

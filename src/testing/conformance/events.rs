@@ -284,6 +284,7 @@ pub async fn expiring_tokens_are_listed_by_their_expiry(store: Registry) {
         target: TokenTarget::any(replaced),
         successor: token_record(&app, 99),
         overlap_ends: at(101),
+        inheritance: None,
     };
     store.apply(&Mutation::new(rotation, at(1))).await.unwrap();
     for (from, until) in [(0, 100), (0, 101), (100, 101), (100, 200), (102, 200)] {

@@ -37,6 +37,7 @@ mod edits;
 mod events;
 mod fixtures;
 mod insertion;
+mod issuing;
 mod limits;
 mod listing;
 mod lookup;
@@ -80,6 +81,11 @@ pub use insertion::{
     a_batch_is_inserted_all_or_nothing, an_app_is_inserted_once, an_insert_needs_its_app,
     an_insert_never_replaces, every_field_survives, names_survive_or_are_refused,
     racing_inserts_have_one_winner,
+};
+pub use issuing::{
+    a_successor_inherits_from_its_token, a_token_gets_the_default_expiry,
+    a_token_of_another_format_is_not_replaced, a_token_that_is_refused_is_not_issued,
+    an_event_about_a_token_gets_its_app, an_issued_token_has_its_app_as_it_is,
 };
 pub use limits::{a_limited_actor_reaches_one_app, a_read_only_actor_changes_nothing};
 pub use listing::{
@@ -225,6 +231,12 @@ macro_rules! registry_conformance {
             a_count_agrees_with_the_listing
             a_revocation_is_visible_when_it_returns
             a_revocation_elsewhere_is_applied_when_repeated
+            an_issued_token_has_its_app_as_it_is
+            a_token_gets_the_default_expiry
+            a_token_that_is_refused_is_not_issued
+            a_successor_inherits_from_its_token
+            a_token_of_another_format_is_not_replaced
+            an_event_about_a_token_gets_its_app
             a_failed_rotation_changes_nothing
             a_rotation_is_atomic
             an_overlap_never_extends_a_token

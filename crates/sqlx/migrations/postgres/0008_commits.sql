@@ -95,9 +95,9 @@ BEGIN
 END
 $$;
 
--- Rotates a token, if it is as the node has assumed: live, without a successor, and with the restrictions of the new
--- token. The policy is the one that the node has applied. Otherwise the outcome is `stale`, with the policy as the
--- detail, and the node plans the change from what it reads.
+-- Rotates a token, if it is as the node has assumed: live, not suspended, without a successor, and with the format of the
+-- new token, which inherits everything else. The policy is the one that the node has applied. Otherwise the outcome is
+-- `stale`, with the policy as the detail, and the node plans the change from what it reads.
 CREATE FUNCTION api_token_rotate(change jsonb, event api_token_event) RETURNS api_token_applied
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
@@ -106,6 +106,8 @@ DECLARE
     ends      bigint := change ->> 'overlap_ends';
     policy    text := (SELECT p.policy FROM api_token_policy p);
     successor jsonb := change -> 'token';
+    lifetime  bigint;
+    expires   bigint;
     result    api_token_applied;
     old       api_tokens;
     disabled  bigint;
@@ -117,9 +119,22 @@ BEGIN
     IF old.id IS NULL OR disabled IS NOT NULL OR old.revoked_at IS NOT NULL OR old.successor IS NOT NULL
         OR old.expires_at NOT BETWEEN greatest(at + 1::bigint, 0::bigint) AND 253402207200999999::bigint
         OR ends NOT BETWEEN 0::bigint AND 253402207200999999::bigint
-        OR old.restrictions IS DISTINCT FROM successor ->> 'restrictions'
+        OR pg_catalog.strpos(old.restrictions, 'suspended_at='::text) > 0
+        OR NOT pg_catalog.starts_with(old.mask, change ->> 'mask_start')
         OR policy IS DISTINCT FROM change ->> 'policy' THEN
         RETURN api_token_failed('stale'::text, policy);
+    END IF;
+    lifetime := CASE WHEN old.expires_at > old.created_at THEN old.expires_at - old.created_at
+                     WHEN old.expires_at IS NOT NULL THEN 0::bigint END;
+    expires := at + least(lifetime, (change ->> 'max_lifetime')::bigint);
+    IF expires > 253402207200999999::bigint OR expires IS NULL AND (change ->> 'must_expire')::boolean THEN
+        RETURN api_token_failed('stale'::text, policy);
+    END IF;
+    successor := successor || pg_catalog.jsonb_build_object(
+        'app_id', old.app_id, 'name', old.name, 'scopes', old.scopes, 'restrictions', old.restrictions,
+        'metadata', old.metadata, 'expires_at', expires);
+    IF event.token = old.id THEN
+        event.app_id := coalesce(event.app_id, old.app_id);
     END IF;
     ends := least(old.expires_at, ends);
     changes := pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object(
@@ -170,6 +185,9 @@ BEGIN
     WHEN 'rotate' THEN
         applied := api_token_rotate(change, event);
     WHEN 'revoke_token' THEN
+        IF event.token = (change ->> 'target')::uuid AND event.app_id IS NULL THEN
+            event.app_id := (SELECT t.app_id FROM api_tokens t WHERE t.id = event.token);
+        END IF;
         applied := api_token_revoke_token(
             event, (change ->> 'target')::uuid, change ->> 'target_app', (change ->> 'at')::bigint);
     WHEN 'disable_app' THEN
@@ -189,6 +207,10 @@ BEGIN
         applied := api_token_failed('unknown'::text, NULL::text);
     END CASE;
     made := pg_catalog.to_jsonb(api_token_describe(applied));
+    IF change ->> 'call' = 'rotate' THEN
+        made := made || pg_catalog.jsonb_build_object('successor_expires_at', (
+            SELECT t.expires_at FROM api_tokens t WHERE t.id = (change -> 'token' ->> 'id')::uuid));
+    END IF;
     noted := api_token_latest();
     IF noted > latest THEN
         SELECT made || pg_catalog.jsonb_build_object('revision', c.revision, 'mark', c.mark) INTO made
@@ -207,6 +229,7 @@ DECLARE
     obeyed   text := (SELECT p.policy FROM api_token_policy p);
     fitting  bigint[];
     digests  bytea[];
+    owners   text[];
     used     record;
     issued   record;
     outcomes jsonb[] := '{}';
@@ -231,7 +254,7 @@ BEGIN
                     SELECT t.id FROM api_tokens t
                     WHERE t.app_id = i.app_id AND t.revoked_at IS NULL AND t.successor IS NULL
                       AND (t.expires_at IS NULL OR t.expires_at > i.at) AND t.name = i.name LIMIT 1) IS NULL) AS fits,
-               i.digest
+               i.digest, i.app_id
         FROM (
             SELECT r.n, r.policy, t.app_id, t.id, d.digest, t.name, k.key, r.at, r.oldest_key, r.most, r.is_named,
                    e.id AS event,
@@ -255,6 +278,7 @@ BEGIN
         IF issued.fits THEN
             fitting := pg_catalog.array_append(fitting, issued.n);
             digests := pg_catalog.array_append(digests, issued.digest);
+            owners := pg_catalog.array_append(owners, issued.app_id);
         ELSE
             outcomes[issued.n] := pg_catalog.jsonb_build_object('outcome', 'stale', 'detail', obeyed);
         END IF;
@@ -292,11 +316,16 @@ BEGIN
     WHERE r.n = ANY (fitting) AND e.id IS NOT NULL ORDER BY r.n;
 
     FOR issued IN
-        SELECT f.n, c.revision, c.mark
-        FROM ROWS FROM (pg_catalog.unnest(fitting), pg_catalog.unnest(digests)) AS f (n, digest)
+        SELECT f.n, c.revision, c.mark, (
+            SELECT pg_catalog.jsonb_build_object(
+                'app_id', a.id, 'app_name', a.name, 'app_created_at', a.created_at,
+                'app_metadata', a.metadata::text)
+            FROM api_token_apps a WHERE a.id = f.app_id) AS app
+        FROM ROWS FROM (pg_catalog.unnest(fitting), pg_catalog.unnest(digests), pg_catalog.unnest(owners))
+            AS f (n, digest, app_id)
         JOIN api_token_changes c ON c.digest = f.digest AND c.revision > latest
     LOOP
-        outcomes[issued.n] := pg_catalog.jsonb_build_object(
+        outcomes[issued.n] := issued.app || pg_catalog.jsonb_build_object(
             'outcome', 'done', 'affected', 1, 'revision', issued.revision, 'mark', issued.mark);
     END LOOP;
     RETURN outcomes;

@@ -63,6 +63,7 @@ impl PostgresStore {
             | Op::TrimEvents { .. }
             | Op::TrimKeys { .. } => self.make(mutation, &[]).await,
             Op::InsertTokens(tokens) if tokens.len() == 1 => self.issue(mutation).await,
+            Op::IssueToken { .. } => self.issue(mutation).await,
             Op::RotateToken { .. } => self.rotate(mutation).await,
             _ => self.plan_and_commit(mutation).await,
         }

@@ -1,7 +1,10 @@
 //! Issues and rotates tokens in one round trip: the plan assumes what it would read, and the database makes the change
 //! only if that is so. Otherwise the change is planned from what is read.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -39,7 +42,7 @@ impl AssumedPolicy {
 }
 
 impl PostgresStore {
-    /// Issues a token.
+    /// Inserts a token.
     pub(super) async fn issue(&self, mutation: &Mutation) -> Result<Made, StoreError> {
         let policy = self.inner.policy.get();
         let Some((plan, rules)) = assume(mutation, policy.as_deref(), None).await else {
@@ -57,10 +60,14 @@ impl PostgresStore {
             "is_named": rules.unique_names,
         });
         let call = Call::new("issue", event_of(&plan), arguments).with_key(mutation);
-        match self.make_if_assumed(&call).await? {
-            Some(outcome) => outcome.made(plan.applied),
-            None => self.plan_and_commit(mutation).await,
+        let Some(outcome) = self.make_if_assumed(&call).await? else {
+            return self.plan_and_commit(mutation).await;
+        };
+        let mut applied = plan.applied;
+        if let Applied::Token(token) = &mut applied {
+            token.app = outcome.app()?;
         }
+        outcome.made(applied)
     }
 
     /// Rotates a token.
@@ -69,26 +76,46 @@ impl PostgresStore {
             target,
             successor,
             overlap_ends,
+            inheritance: Some(inheritance),
         } = &mutation.op
         else {
-            return Err(unsupported());
+            return self.plan_and_commit(mutation).await;
         };
         let policy = self.inner.policy.get();
         let old = rotatable(target.id, successor);
-        let Some((plan, _)) = assume(mutation, policy.as_deref(), Some(old)).await else {
+        let Some((plan, rules)) = assume(mutation, policy.as_deref(), Some(old)).await else {
             return self.plan_and_commit(mutation).await;
         };
+        let is_free = rules.scopes.is_none() && rules.scopes_of.is_empty();
+        let (true, None, true) = (
+            is_free,
+            inheritance.version,
+            inheritance.grantable.is_everything(),
+        ) else {
+            // These depend on what only the token says.
+            return self.plan_and_commit(mutation).await;
+        };
+        let (_, end) = successor.mask.parts();
+        let start = successor.mask.as_str().strip_suffix(end);
+        let lifetime = rules.max_lifetime.map(|lifetime| lifetime.as_micros());
         let arguments = json!({
             "token": inserted(&plan).map(token_row),
             "policy": policy,
             "overlap_ends": microseconds(*overlap_ends),
+            "mask_start": start,
+            "max_lifetime": lifetime.map(|lifetime| i64::try_from(lifetime).unwrap_or(i64::MAX)),
+            "must_expire": rules.requires_expiry(),
         });
         let call = Call::new("rotate", event_of(&plan), arguments);
         let call = call.with_key(mutation).with_target(target);
-        match self.make_if_assumed(&call).await? {
-            Some(outcome) => outcome.made(Applied::Token(outcome.token()?)),
-            None => self.plan_and_commit(mutation).await,
-        }
+        let Some(outcome) = self.make_if_assumed(&call).await? else {
+            return self.plan_and_commit(mutation).await;
+        };
+        let rotated = outcome.token()?;
+        let mut successor = successor.clone().inherit_from(&rotated);
+        successor.created_at = truncate_to_microsecond(successor.created_at);
+        successor.expires_at = outcome.successor_expires_at()?;
+        outcome.made(Applied::Rotated { rotated, successor })
     }
 
     /// Makes a change unless something is not as assumed.
@@ -141,16 +168,17 @@ fn is_current(token: &TokenRecord, at: Timestamp) -> bool {
     token.revoked_at.is_none() && token.successor.is_none() && !is_expired
 }
 
-/// Returns a token that can be rotated into this one.
+/// Returns a token that can be rotated into this one, and that expires.
 fn rotatable(id: TokenId, successor: &TokenRecord) -> TokenRecord {
     let mut token = successor.clone();
     token.id = id;
-    (token.expires_at, token.revoked_at, token.successor) = (None, None, None);
+    token.expires_at = token.created_at.checked_add(Duration::from_secs(1)).ok();
+    (token.revoked_at, token.successor) = (None, None);
     token.app.disabled_at = None;
     token
 }
 
-/// What a plan assumes: nothing but the policy and perhaps a token.
+/// What a plan assumes: the policy, perhaps a token, and that apps are enabled.
 struct Assumed {
     policy: Policy,
     token: Option<TokenRecord>,
@@ -158,8 +186,8 @@ struct Assumed {
 
 #[async_trait]
 impl AsyncSnapshot for Assumed {
-    async fn app(&mut self, _: &AppId) -> Result<Option<AppRecord>, StoreError> {
-        Err(unsupported())
+    async fn app(&mut self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
+        Ok(Some(AppRecord::new(*id, "", Timestamp::UNIX_EPOCH)))
     }
 
     async fn token(&mut self, _: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {

@@ -1,16 +1,19 @@
 //! The outcome of a change, as the database returns it: JSON with the columns of a row.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tower_api_tokens::{
-    Applied, Repeated, Revision, StoreError, StoreErrorKind, TokenId, TokenRecord,
+    AppRecord, Applied, Repeated, Revision, StoreError, StoreErrorKind, TokenId, TokenRecord,
 };
 use uuid::Uuid;
 
 use super::error::odd_outcome;
-use crate::rows::{Columns, TOKEN_COLUMNS, app_from, corrupt, count, revision_at, token_from};
+use crate::rows::{
+    Columns, TOKEN_COLUMNS, app_from, corrupt, count, revision_at, time, token_from,
+};
 
 /// The columns: those of [`token_from`], then the outcome.
-const COLUMNS: [&str; TOKEN_COLUMNS + 6] = [
+const COLUMNS: [&str; TOKEN_COLUMNS + 7] = [
     "id",
     "digest",
     "mask",
@@ -36,6 +39,7 @@ const COLUMNS: [&str; TOKEN_COLUMNS + 6] = [
     "affected",
     "revision",
     "mark",
+    "successor_expires_at",
 ];
 
 const OUTCOME: usize = TOKEN_COLUMNS;
@@ -43,6 +47,7 @@ const DETAIL: usize = OUTCOME + 1;
 const MADE: usize = OUTCOME + 2;
 const AFFECTED: usize = OUTCOME + 3;
 const REVISION: usize = OUTCOME + 4;
+const SUCCESSOR_EXPIRES_AT: usize = OUTCOME + 6;
 
 /// What a change returns.
 #[derive(Clone, Copy)]
@@ -123,6 +128,15 @@ impl Outcome {
         token_from(self)
     }
 
+    /// Returns the app of a token.
+    pub(super) fn app(&self) -> Result<AppRecord, StoreError> {
+        app_from(self, 11, 17)
+    }
+
+    pub(super) fn successor_expires_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        time(self, SUCCESSOR_EXPIRES_AT)
+    }
+
     /// Returns the change with what it returns.
     pub(super) fn made(&self, applied: Applied) -> Result<Made, StoreError> {
         let revision = match self.integer(REVISION)? {
@@ -134,7 +148,7 @@ impl Outcome {
 
     pub(super) fn applied(&self, returns: Returns) -> Result<Applied, StoreError> {
         Ok(match returns {
-            Returns::App => Applied::App(app_from(self, 11, 17)?),
+            Returns::App => Applied::App(self.app()?),
             Returns::Token => Applied::Token(self.token()?),
             Returns::Count => {
                 let affected = count(self, AFFECTED)?;

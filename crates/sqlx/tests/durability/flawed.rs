@@ -90,11 +90,13 @@ impl Flawed {
             target,
             successor,
             overlap_ends,
+            ..
         } = &mutation.op
         else {
             unreachable!("only a rotation has two steps")
         };
         let token = expect(self.inner.token(target).await?)?;
+        let successor = successor.clone().inherit_from(&token);
         let mut insertion = mutation.clone();
         insertion.op = Op::InsertTokens(vec![successor.clone()]);
         self.inner.apply(&insertion).await?;
@@ -108,8 +110,8 @@ impl Flawed {
             .unwrap();
         connection.close().await.unwrap();
         // For the change log.
-        let renamed = self.inner.rename(target, &token.name, mutation.at).await?;
-        Ok(Applied::Token(renamed))
+        let rotated = self.inner.rename(target, &token.name, mutation.at).await?;
+        Ok(Applied::Rotated { rotated, successor })
     }
 }
 
@@ -138,22 +140,24 @@ impl TokenRegistry for Flawed {
                 }
                 Ok(applied)
             }
-            (Op::InsertTokens(tokens), Flaw::IssuesBehind) if mutation.key.is_some() => {
+            (Op::IssueToken { token, .. }, Flaw::IssuesBehind) if mutation.key.is_some() => {
                 self.apply_behind(mutation).await;
-                Ok(Applied::Count(tokens.len()))
+                Ok(Applied::Token(token.clone()))
             }
             (
                 Op::RotateToken {
                     target,
                     successor,
                     overlap_ends,
+                    ..
                 },
                 Flaw::RotatesBehind,
             ) => {
                 let token = expect(self.token(target).await?)?;
                 self.apply_behind(mutation).await;
+                let successor = successor.clone().inherit_from(&token);
                 let rotated = token.rotate(successor.id, mutation.at, *overlap_ends)?;
-                Ok(Applied::Token(rotated))
+                Ok(Applied::Rotated { rotated, successor })
             }
             (Op::RotateToken { .. }, Flaw::RotatesInTwoSteps) => {
                 self.rotate_in_two_steps(mutation).await

@@ -120,6 +120,7 @@ fn operations(app: &AppRecord, round: u128) -> Vec<Op> {
             target: TokenTarget::any(token(app, 2).id),
             successor: token(app, round * 1000 + 999),
             overlap_ends: at(10),
+            inheritance: None,
         },
         Op::RevokeToken(old),
         Op::Purge {

@@ -86,6 +86,7 @@ impl Writers {
                 target,
                 successor: successor.clone(),
                 overlap_ends: at(100),
+                inheritance: None,
             };
             if store.apply(&Mutation::new(rotate, at(2))).await.is_ok() {
                 self.acknowledge(|known| known.issued.push(successor));

@@ -11,8 +11,8 @@ use proptest::{
 };
 use tower_api_tokens::{
     AppId, AppRecord, AuditAction, AuditEvent, AuditEventId, AuditLog, AuditOutcome, AuditQuery,
-    BoundKey, Grantable, MaskedToken, MemoryStore, Mutation, Op, PageSize, Policy, TokenDigest,
-    TokenId, TokenRecord, TokenRegistry, TokenStore, TokenTarget,
+    BoundKey, Grantable, Inheritance, MaskedToken, MemoryStore, Mutation, Op, PageSize, Policy,
+    TokenDigest, TokenId, TokenRecord, TokenRegistry, TokenStore, TokenTarget,
 };
 
 use crate::{services::Test, support::fresh};
@@ -21,7 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests![changes_have_the_planned_outcomes]
 }
 
-const CHANGES: usize = 400;
+const CHANGES: usize = 600;
 
 /// Whole microseconds, because the store keeps no others.
 fn at(seconds: i64) -> Timestamp {
@@ -42,7 +42,8 @@ fn digest(number: u8) -> TokenDigest {
 
 fn token(number: u8, of: u8, seconds: i64) -> TokenRecord {
     let owner = AppRecord::new(app(of), "App", at(0));
-    let mask = MaskedToken::new("acme_", "abcd").unwrap();
+    let format = ["acme_", "acme_test_"][usize::from(number % 11 == 10)];
+    let mask = MaskedToken::new(format, "abcd").unwrap();
     let name = format!("token {}", number % 5);
     let mut token = TokenRecord::new(id(number), digest(number), mask, owner, &name, at(seconds));
     token.expires_at = (!number.is_multiple_of(3)).then(|| at(seconds + 20));
@@ -53,9 +54,16 @@ fn token(number: u8, of: u8, seconds: i64) -> TokenRecord {
     token
 }
 
+fn grantable(number: u8, seconds: i64) -> Grantable {
+    match number % 4 {
+        0 => Grantable::everything().expires_by(at(seconds + 15)),
+        _ => Grantable::everything(),
+    }
+}
+
 fn mutations() -> impl Strategy<Value = Mutation> {
     let numbers = (0..3_u8, 0..40_u8, 0..40_u8, 0..60_i64);
-    let extras = (0..18_u8, prop::option::of(0..4_u8), any::<u8>());
+    let extras = (0..36_u8, prop::option::of(0..4_u8), any::<u8>());
     (numbers, extras).prop_map(|((of, first, second, seconds), (op, key, event))| {
         let target = match second % 3 {
             0 => TokenTarget::of_app(id(first), app(of)),
@@ -87,8 +95,20 @@ fn mutations() -> impl Strategy<Value = Mutation> {
                 target,
                 successor: token(second, of, seconds),
                 overlap_ends: at(seconds + 5),
+                inheritance: None,
             },
-            _ => Op::InsertTokens(vec![token(second, of, seconds)]),
+            12..18 => Op::InsertTokens(vec![token(second, of, seconds)]),
+            18..21 => Op::IssueToken {
+                token: token(second, of, seconds),
+                expires_by_default: first % 2 == 0,
+                grantable: grantable(first, seconds),
+            },
+            _ => Op::RotateToken {
+                target,
+                successor: token(second, of, seconds),
+                overlap_ends: at(seconds + 5),
+                inheritance: Some(Inheritance::new(grantable(second, seconds))),
+            },
         };
         let mut mutation = Mutation::new(op, at(seconds));
         if mutation.created().is_ok() {
@@ -97,7 +117,9 @@ fn mutations() -> impl Strategy<Value = Mutation> {
         if event > 20 {
             let event_id = AuditEventId::from_bytes([event; 16]);
             let action = AuditAction::RotateToken;
-            let event = AuditEvent::new(event_id, at(seconds), "me", action, AuditOutcome::Done);
+            let mut event =
+                AuditEvent::new(event_id, at(seconds), "me", action, AuditOutcome::Done);
+            event.token = (second % 2 == 0).then(|| id(first));
             mutation.audit = Some(event);
         }
         mutation

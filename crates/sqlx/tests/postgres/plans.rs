@@ -294,6 +294,7 @@ async fn changes(store: &PostgresStore, uses: &impl Fn(&[&str])) {
         target: TokenTarget::any(token.id),
         successor,
         overlap_ends: now,
+        inheritance: None,
     };
     store.apply(&Mutation::new(op, now)).await.unwrap();
     uses(&["api_tokens_pkey", "api_token_apps_pkey"]);

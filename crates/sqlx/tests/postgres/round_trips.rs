@@ -14,14 +14,10 @@ use tokio::{
     task::JoinHandle,
     time::sleep,
 };
-use tower_api_tokens::{
-    AppRecord, ChangeLog, MaskedToken, Mutation, Op, Revision, TokenDigest, TokenId, TokenRecord,
-    TokenRegistry, TokenRegistryExt, TokenStore, TokenTarget,
-};
+use tower_api_tokens::{ApiTokens, AppId, ChangeLog, NewToken, Revision, TokenRecord, TokenStore};
 use tower_api_tokens_sqlx::PostgresStore;
 
 use crate::{
-    races::at,
     services::Test,
     support::{Schema, address, server, tokens},
 };
@@ -174,8 +170,8 @@ enum Operation {
 
 struct Platform {
     store: PostgresStore,
-    app: AppRecord,
-    made: u64,
+    tokens: ApiTokens,
+    app: AppId,
     /// The token that was issued last.
     last: TokenRecord,
     revision: Revision,
@@ -184,38 +180,30 @@ struct Platform {
 impl Platform {
     async fn open(schema: &Schema, network: &Network) -> Self {
         let store = schema.open_by(&network.url()).await;
-        let app = tokens(&store).create_app("Billing").await.unwrap();
+        let tokens = tokens(&store);
+        let app = tokens.create_app("Billing").await.unwrap().id;
         let revision = store.revision().await.unwrap();
-        let last = token(&app, 0);
-        store.insert(&last).await.unwrap();
+        let last = tokens.issue(&app, NewToken::named("ci")).await.unwrap();
         Self {
             store,
+            tokens,
             app,
-            made: 0,
-            last,
+            last: last.record().clone(),
             revision,
         }
     }
 
     async fn make(&mut self, operation: Operation) {
-        let target = TokenTarget::any(self.last.id);
         match operation {
             Operation::Issue => {
-                let token = self.token();
-                self.store.insert(&token).await.unwrap();
-                self.last = token;
+                let issued = self.tokens.issue(&self.app, NewToken::named("ci")).await;
+                self.last = issued.unwrap().record().clone();
             }
             Operation::Rotate => {
-                let successor = self.token();
-                let op = Op::RotateToken {
-                    target,
-                    successor: successor.clone(),
-                    overlap_ends: at(100),
-                };
-                self.store.apply(&Mutation::new(op, at(2))).await.unwrap();
-                self.last = successor;
+                let rotated = self.tokens.rotate(self.last.id, Duration::ZERO).await;
+                self.last = rotated.unwrap().record().clone();
             }
-            Operation::Revoke => drop(self.store.revoke(&target, at(3)).await.unwrap()),
+            Operation::Revoke => drop(self.tokens.revoke(self.last.id).await.unwrap()),
             Operation::Find => {
                 let found = self.store.find(&self.last.digest).await.unwrap();
                 assert!(found.record.is_some());
@@ -223,24 +211,6 @@ impl Platform {
             Operation::Poll => drop(self.store.changes(self.revision, 100).await.unwrap()),
         }
     }
-
-    fn token(&mut self) -> TokenRecord {
-        self.made += 1;
-        token(&self.app, self.made)
-    }
-}
-
-fn token(app: &AppRecord, number: u64) -> TokenRecord {
-    let mut id = [7; 16];
-    id[8..].copy_from_slice(&number.to_be_bytes());
-    TokenRecord::new(
-        TokenId::from_bytes(id),
-        TokenDigest::of(&id),
-        MaskedToken::new("acme_", "x7Kq").unwrap(),
-        app.clone(),
-        "ci",
-        at(1),
-    )
 }
 
 async fn every_frequent_operation_is_one_round_trip() {
