@@ -180,6 +180,9 @@ impl LifecycleError {
                 Self::with_source(LifecycleErrorKind::TokenExists, error)
             }
             StoreErrorKind::Repeated => Self::with_source(repetition(&error), error),
+            _ if error.transition() == Some(TransitionError::AppDisabled) => {
+                Self::with_source(LifecycleErrorKind::AppDisabled, error)
+            }
             _ => Self::about_edit(error),
         }
     }

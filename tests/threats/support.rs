@@ -140,7 +140,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::CreateApp(_) => "insert_app",
         Op::DisableApp(_) => "disable_app",
         Op::EnableApp { .. } => "enable_app",
-        Op::InsertTokens(_) => "insert",
+        Op::InsertTokens(_) | Op::IssueToken { .. } => "insert",
         Op::RenameToken { .. } => "rename",
         Op::RotateToken { .. } => "rotate",
         Op::RevokeToken(_) => "revoke",
