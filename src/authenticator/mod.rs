@@ -440,29 +440,21 @@ impl Authenticator {
     }
 
     /// Applies a change of a token, before the call that made it returns.
-    pub(crate) async fn apply_token_change(&self, digest: &TokenDigest) {
-        self.apply_token_changes(std::slice::from_ref(digest)).await;
+    pub(crate) fn apply_token_change(&self, digest: &TokenDigest) {
+        self.shared.evict(digest);
     }
 
     /// Applies changes of tokens, before the call that made or found them returns.
-    pub(crate) async fn apply_token_changes(&self, digests: &[TokenDigest]) {
-        for batch in digests.chunks(refresh::BATCH) {
-            for digest in batch {
-                self.shared.evict(digest);
-            }
-            if self.shared.cache.preload.is_complete() {
-                // On failure the tokens stay pending and are re-read in the background.
-                drop(refresh::read(&self.shared, batch).await);
-            }
-        }
+    pub(crate) fn apply_token_changes(&self, digests: &[TokenDigest]) {
+        digests.iter().for_each(|digest| self.shared.evict(digest));
     }
 
     /// Applies a change of a token whose digest is unknown, which may have been made.
-    pub(crate) async fn apply_change_of(&self, id: TokenId) {
+    pub(crate) fn apply_change_of(&self, id: TokenId) {
         // A lookup that is under way may have read the token before the change.
         self.shared.in_flight.evict_all(|| ());
         let digests = self.shared.cache.digests_of(id);
-        self.apply_token_changes(&digests).await;
+        self.apply_token_changes(&digests);
     }
 
     /// Clears the cache.

@@ -168,7 +168,7 @@ impl ApiTokens {
         while let Some(page) = pages.try_next().await? {
             let older = page.items.iter().filter(|token| token.id <= newest);
             let revoked: Vec<_> = older.map(|token| token.digest).collect();
-            self.authenticator().apply_token_changes(&revoked).await;
+            self.authenticator().apply_token_changes(&revoked);
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ impl ApiTokens {
                 Err(error) => return Err(error),
             }
         }
-        self.authenticator().apply_token_changes(&ended).await;
+        self.authenticator().apply_token_changes(&ended);
         let mut query = from_newest(&TokenQuery::default());
         self.authority.limits().narrow(&mut query.app);
         self.revoke_in_steps(&selected, &query).await
@@ -238,7 +238,7 @@ impl ApiTokens {
             batch = revocation.audit.as_ref().map(|event| event.id);
             let applied = self.apply_revocation(&revocation).await;
             let digests: Vec<_> = step.iter().map(|(_, digest)| *digest).collect();
-            self.authenticator().apply_token_changes(&digests).await;
+            self.authenticator().apply_token_changes(&digests);
             revoked += applied?.into_tokens()?.len();
         }
         Ok(BulkRevocation { revoked, batch })

@@ -95,14 +95,14 @@ impl ApiTokens {
         };
         let authenticator = self.authenticator();
         match &applied {
-            Ok(Applied::Token(token)) => authenticator.apply_token_change(&token.digest).await,
+            Ok(Applied::Token(token)) => authenticator.apply_token_change(&token.digest),
             Ok(Applied::Rotated { rotated, successor }) => {
                 let changed = [rotated.digest, successor.digest];
-                authenticator.apply_token_changes(&changed).await;
+                authenticator.apply_token_changes(&changed);
             }
             Err(error) if is_refusal(error.kind()) => {}
             // The change may have been made.
-            _ => authenticator.apply_change_of(id).await,
+            _ => authenticator.apply_change_of(id),
         }
         applied
     }

@@ -402,7 +402,7 @@ impl ApiTokens {
         let tokens = self.clone();
         run_to_end(async move {
             let inserted = tokens.apply(&insertion).await;
-            tokens.authenticator().apply_token_change(&digest).await;
+            tokens.authenticator().apply_token_change(&digest);
             let inserted = inserted.map_err(LifecycleError::about_new_token)?;
             Ok(inserted.into_token()?)
         })

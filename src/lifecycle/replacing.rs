@@ -85,7 +85,7 @@ impl Replacing<'_> {
         run_to_end(async move {
             let rotated = tokens.apply_about_token(&rotation, old).await;
             if rotated.is_err() {
-                tokens.authenticator().apply_token_change(&digest).await;
+                tokens.authenticator().apply_token_change(&digest);
             }
             let rotated = rotated.map_err(LifecycleError::about_token)?;
             let (_, successor) = rotated.into_rotation()?;
