@@ -1,0 +1,238 @@
+//! Measures a node with a preloaded cache while another process imports tokens into the same PostgreSQL database.
+//!
+//! ```text
+//! export TEST_POSTGRES_URL=postgres://user:password@host:port/database
+//! cargo bench --bench import -- --tokens 10000000
+//! ```
+//!
+//! The age of the lease must stay below two poll intervals and one read of the change log. The verification of cached
+//! tokens is compared with that beside as many busy threads as there are processors. It fills a schema, `import`,
+//! which it drops at the end, and prints Markdown.
+
+#![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
+
+use std::{
+    convert::Infallible,
+    env,
+    hint::black_box,
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use benches::Foreign;
+use futures_util::stream;
+use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tower_api_tokens::{
+    ApiTokens, ChangeLog, IssuedToken, NewToken, TokenFormat, transfer::Import,
+};
+use tower_api_tokens_sqlx::PostgresStore;
+
+const SCHEMA: &str = "import";
+
+/// Set for the process that imports: how many tokens.
+const PART: &str = "IMPORT_TOKENS";
+
+const POLL: Duration = Duration::from_secs(1);
+const TOKENS_OF_APP: u64 = 1000;
+const LINES: u64 = 1000;
+
+/// How long verification beside busy processors is measured.
+const COMPARED: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let Ok(url) = env::var("TEST_POSTGRES_URL") else {
+        eprintln!("set TEST_POSTGRES_URL to a server");
+        return ExitCode::FAILURE;
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+    if let Ok(tokens) = env::var(PART) {
+        let tokens = tokens.parse().expect("a number");
+        runtime.block_on(import(&url, tokens));
+        return ExitCode::SUCCESS;
+    }
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let tokens = arguments
+        .windows(2)
+        .find(|pair| pair[0] == "--tokens")
+        .map_or(Ok(1_000_000), |pair| pair[1].parse());
+    let Ok(tokens) = tokens else {
+        eprintln!("give --tokens a number");
+        return ExitCode::FAILURE;
+    };
+    runtime.block_on(measure(&url, tokens));
+    ExitCode::SUCCESS
+}
+
+async fn open(url: &str) -> PostgresStore {
+    let store = PostgresStore::builder(url).schema(SCHEMA);
+    store.connect().await.expect("the store opens")
+}
+
+async fn execute(url: &str, statements: &str) {
+    let mut connection = PgConnection::connect(url).await.expect("the server");
+    let statements = AssertSqlSafe(statements.to_owned());
+    let done = sqlx::raw_sql(statements).execute(&mut connection).await;
+    done.expect("the statements run");
+}
+
+/// Imports tokens that are made up, in apps of a thousand.
+async fn import(url: &str, tokens: u64) {
+    let store = open(url).await;
+    let chunks = (0..tokens).step_by(LINES as usize).map(move |first| {
+        let lines = (first..(first + LINES).min(tokens)).map(|n| {
+            let (app, digest) = (n / TOKENS_OF_APP, Sha256::digest(n.to_le_bytes()));
+            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!(
+                "{{\"token\":{{\"app\":{{\"id\":\"app-{app}\",\"name\":\"Customer {app}\"}},\
+                 \"digest\":\"{digest}\",\"name\":\"token {n}\",\"scopes\":\"read\"}}}}\n"
+            )
+        });
+        Ok::<_, Infallible>(lines.collect::<String>().into())
+    });
+    let report = Import::new(&store).run_stream(stream::iter(chunks)).await;
+    let report = report.expect("the tokens are imported");
+    assert_eq!(report.faults(), 0);
+}
+
+async fn measure(url: &str, tokens: u64) {
+    execute(url, &format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")).await;
+    let store = open(url).await;
+    store.finish_upgrade().await.expect("the indexes are built");
+    let platform = ApiTokens::new(store.clone(), TokenFormat::new("acme").expect("a format"));
+    let app = platform.create_app("Billing").await.expect("an app").id;
+    let mut hot = Vec::new();
+    for _ in 0..100 {
+        let issued = platform.issue(&app, NewToken::named("ci")).await;
+        hot.push(issued.expect("a token is issued"));
+    }
+    let follower = platform.follow().poll_interval(POLL).preload(|_| {});
+    let follower = follower.start().await.expect("the follower starts");
+    let node = Node {
+        platform,
+        store,
+        hot,
+    };
+
+    let foreign = Foreign::start();
+    let begun = Instant::now();
+    let alone = node.observe(|| begun.elapsed() < COMPARED).await;
+    foreign.stop();
+
+    let begun = Instant::now();
+    let program = env::current_exe().expect("this program");
+    let mut importer = Command::new(program)
+        .env(PART, tokens.to_string())
+        .spawn()
+        .expect("the import starts");
+    let mut took = None;
+    let beside = node.observe(|| {
+        if took.is_none() && importer.try_wait().expect("the import runs").is_some() {
+            took = Some(begun.elapsed());
+        }
+        let stats = node.platform.authenticator().stats();
+        took.is_none() || stats.revision_lag > 0 || stats.pending > 0
+    });
+    let beside = beside.await;
+    let applied = begun.elapsed();
+    let took = took.expect("the import ended");
+    let stats = node.platform.authenticator().stats();
+
+    println!("| | |\n|---|---|");
+    println!(
+        "| tokens imported per second | {:.0} |",
+        tokens as f64 / took.as_secs_f64()
+    );
+    println!(
+        "| the node has applied all of them after, s | {:.1} |",
+        (applied - took).as_secs_f64()
+    );
+    println!("| tokens in its cache | {} |", stats.entries);
+    println!("| poll interval, s | {:.1} |", POLL.as_secs_f64());
+    println!(
+        "| longest read of the change log, s | {:.3} |",
+        beside.read.as_secs_f64()
+    );
+    println!(
+        "| age of the lease, at most, s | {:.3} |",
+        beside.lease.as_secs_f64()
+    );
+    println!(
+        "| verification beside busy processors, p50 / p99 ns | {} / {} |",
+        alone.p50, alone.p99
+    );
+    println!(
+        "| verification during the import, p50 / p99 ns | {} / {} |",
+        beside.p50, beside.p99
+    );
+    println!(
+        "\nlease against two intervals and one read: {:.2}; p99 against busy processors: {:.2}",
+        beside.lease.as_secs_f64() / (2 * POLL + beside.read).as_secs_f64(),
+        f64::from(beside.p99) / f64::from(alone.p99)
+    );
+    follower.stop().await.expect("the follower stops");
+    drop(node);
+    execute(url, &format!("DROP SCHEMA {SCHEMA} CASCADE")).await;
+}
+
+/// The process that verifies.
+struct Node {
+    platform: ApiTokens,
+    store: PostgresStore,
+    hot: Vec<IssuedToken>,
+}
+
+/// What was observed on a node.
+struct Observed {
+    /// The greatest age of the lease.
+    lease: Duration,
+    /// The longest read of a page of the change log.
+    read: Duration,
+    /// Quantiles of the time to verify a cached token, in nanoseconds.
+    p50: u32,
+    p99: u32,
+}
+
+impl Node {
+    /// Verifies cached tokens every few milliseconds, while a condition holds.
+    async fn observe(&self, mut goes_on: impl FnMut() -> bool) -> Observed {
+        let (mut lease, mut read, mut times) = (Duration::ZERO, Duration::ZERO, Vec::new());
+        let authenticator = self.platform.authenticator();
+        let mut read_at = Instant::now();
+        while goes_on() {
+            for issued in &self.hot {
+                let text = issued.token().expose().as_bytes();
+                let begun = Instant::now();
+                let verified = black_box(authenticator.authenticate(black_box(text)).await);
+                let took = begun.elapsed().as_nanos();
+                times.push(u32::try_from(took).unwrap_or(u32::MAX));
+                verified.expect("a valid token is admitted");
+            }
+            lease = lease.max(authenticator.stats().lease_age.unwrap_or_default());
+            if read_at.elapsed() > POLL {
+                read_at = Instant::now();
+                read = read.max(self.read().await);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        times.sort_unstable();
+        let quantile = |share: f64| times[(times.len() as f64 * share) as usize];
+        let [p50, p99] = [0.5, 0.99].map(quantile);
+        Observed {
+            lease,
+            read,
+            p50,
+            p99,
+        }
+    }
+
+    /// Returns how long a read of the latest page of the log takes.
+    async fn read(&self) -> Duration {
+        let mut revision = self.store.revision().await.expect("the log is read");
+        revision.number = revision.number.saturating_sub(1000);
+        let begun = Instant::now();
+        let changes = self.store.changes(revision, 1000).await;
+        drop(changes.expect("the log is read"));
+        begun.elapsed()
+    }
+}
