@@ -11,7 +11,7 @@ use crate::{
         app::AppId,
         audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     },
-    store::{Applied, Mutation, Op, StoreError, StoreErrorKind, catch_panic},
+    store::{Applied, Mutation, Op, StoreError, StoreErrorKind, catch_panic, run_to_end},
     token::TokenId,
 };
 
@@ -58,6 +58,7 @@ impl ApiTokens {
         self.authority.limits().check_action(subject.action)?;
         let mut mutation = Mutation::new(op, at);
         mutation.policy.clone_from(&self.shared.policy);
+        mutation.max_keys = self.shared.max_keys;
         let has_log = self.shared.registry.audit_log().is_some();
         if let Some(actor) = self.authority.recorded_as(has_log) {
             let id = AuditEventId::generate(at, &*self.shared.entropy)?;
@@ -73,6 +74,17 @@ impl ApiTokens {
         let applied = self.call(mutation).await?;
         self.tell(mutation, &applied, true);
         Ok(applied)
+    }
+
+    /// Makes a change that is not about an app or a token.
+    pub(crate) async fn make(
+        &self,
+        op: Op,
+        action: AuditAction,
+    ) -> Result<Applied, LifecycleError> {
+        let tokens = self.clone();
+        let mutation = self.mutation(op, self.now(), Subject::new(action))?;
+        run_to_end(async move { Ok(tokens.apply(&mutation).await?) }).await
     }
 
     /// Passes the events of a change to the observer.
