@@ -66,6 +66,7 @@ enum Flaw {
     BulkIgnoresConditions,
     TrimmingTakesEverything,
     OldKeysAreKept,
+    MaximumOfKeysIsIgnored,
     CountsIgnoreTheQuery,
     MasksAreIgnored,
     CreatorsAreIgnored,
@@ -267,6 +268,9 @@ impl TokenRegistry for Flawed {
         if self.has(Flaw::KeysAreIgnored) {
             mutation.key = None;
         }
+        if self.has(Flaw::MaximumOfKeysIsIgnored) {
+            mutation.max_keys = None;
+        }
         if let Some(event) = &mut mutation.audit
             && self.has(Flaw::EventsLoseTheirToken)
         {
@@ -334,7 +338,9 @@ impl TokenRegistry for Flawed {
                 successor,
                 overlap_ends,
                 inheritance,
-            } if inheritance.is_none() || self.has(Flaw::SuccessorsInheritNothing) => {
+            } if mutation.max_keys.is_none()
+                && (inheritance.is_none() || self.has(Flaw::SuccessorsInheritNothing)) =>
+            {
                 let mut rotation = Replacement::new(*target, successor.clone(), mutation.at)
                     .overlap_ends(*overlap_ends);
                 rotation.key = mutation.key;
@@ -667,6 +673,8 @@ catches! {
     a_key_is_recognized_for_a_day: KeysAreIgnored;
     racing_repetitions_make_one_token: KeysAreIgnored;
     a_key_is_for_creation_alone: KeysAreIgnored;
+    a_new_key_is_refused_while_there_are_too_many: MaximumOfKeysIsIgnored KeysAreIgnored;
+    racing_keys_keep_their_maximum: MaximumOfKeysIsIgnored KeysAreIgnored;
     the_event_of_a_change_is_recorded: EventsAreDropped EventsLoseTheirToken
         EventsOfRotationsAreDropped UnloggedEventsAreDropped UnloggedEventsAreRefusedLate;
     a_refused_change_leaves_no_event: EventsComeBefore;

@@ -78,6 +78,11 @@ impl AsyncSnapshot for Reader<'_> {
         Snapshot::keys_before(self.rows, before, limit)
     }
 
+    async fn keys_since(&mut self, since: Timestamp) -> Result<usize, StoreError> {
+        self.note(format!("keys since {since}"));
+        Snapshot::keys_since(self.rows, since)
+    }
+
     async fn policy(&mut self) -> Result<Policy, StoreError> {
         self.note("policy".to_owned());
         Ok(self.rows.policy())
@@ -245,6 +250,7 @@ fn mutations() -> impl Strategy<Value = Mutation> {
         };
         let mut mutation = Mutation::new(op, at(seconds));
         mutation.key = key.map(|key| BoundKey::new([key; 32], [digest; 32]));
+        mutation.max_keys = (first % 2 == 0).then_some(2);
         mutation.audit = event.map(|event| {
             let id = AuditEventId::from_bytes([event; 16]);
             let action = AuditAction::ALL[0];

@@ -38,7 +38,7 @@ pub struct Receipt {
     pub bound: Option<Duration>,
     /// How long it took from the change to this receipt.
     pub waited: Duration,
-    /// The registered nodes.
+    /// The registered nodes. Empty for an actor who is [limited to an app](crate::Authority::limited_to).
     pub nodes: Vec<NodeReceipt>,
 }
 
@@ -162,8 +162,13 @@ impl ApiTokens {
             is_gone: node.is_gone(fleet.now),
             reported_at: node.reported_at,
         });
-        receipt.nodes = nodes.collect();
-        let all_have = receipt.nodes.iter().all(|node| node.has_applied);
+        let nodes: Vec<_> = nodes.collect();
+        let all_have = nodes.iter().all(|node| node.has_applied);
+        // The nodes serve all apps.
+        receipt.nodes = match self.check_all_apps() {
+            Ok(()) => nodes,
+            Err(_) => Vec::new(),
+        };
         if settings.all_registered && receipt.revision.is_some() && all_have {
             receipt.status = ReceiptStatus::Applied;
         }

@@ -5,8 +5,7 @@ use crate::{
     lifecycle::{ApiTokens, LifecycleError},
     model::audit::AuditAction,
     store::{
-        FleetSettings, FleetState, NodeId, NodePage, NodeQuery, catch_panic, node_registry,
-        run_to_end,
+        FleetSettings, FleetState, NodeId, NodePage, NodeQuery, Op, catch_panic, node_registry,
     },
 };
 
@@ -42,13 +41,8 @@ impl ApiTokens {
     /// Returns an error if the limits of the actor do not allow it, or the store fails or has no registry of
     /// nodes.
     pub async fn set_fleet(&self, settings: FleetSettings) -> Result<(), LifecycleError> {
-        self.check_action(AuditAction::SetFleet)?;
-        let registry = self.unlimited_registry();
-        run_to_end(async move {
-            let nodes = node_registry(&*registry)?;
-            Ok(within(catch_panic(|| nodes.set_fleet(&settings))).await?)
-        })
-        .await
+        let op = Op::SetFleet(settings);
+        self.make(op, AuditAction::SetFleet).await.map(drop)
     }
 
     /// Removes the record of a node that is gone for good, so that receipts no longer wait for it. Returns
@@ -61,12 +55,9 @@ impl ApiTokens {
     /// Returns an error if the limits of the actor do not allow it, or the store fails or has no registry of
     /// nodes.
     pub async fn remove_node(&self, id: NodeId) -> Result<bool, LifecycleError> {
-        self.check_action(AuditAction::RemoveNode)?;
-        let registry = self.unlimited_registry();
-        run_to_end(async move {
-            let nodes = node_registry(&*registry)?;
-            Ok(within(catch_panic(|| nodes.remove_node(id))).await?)
-        })
-        .await
+        match self.make(Op::RemoveNode(id), AuditAction::RemoveNode).await {
+            Err(error) if error.is_not_found() => Ok(false),
+            removed => removed.map(|_| true),
+        }
     }
 }

@@ -22,6 +22,7 @@ pub struct ApiTokensBuilder {
     accepts_imported: bool,
     max_overlap: Duration,
     policy: Option<Policy>,
+    max_keys: Option<usize>,
     every_use_is_recorded: bool,
 }
 
@@ -37,6 +38,7 @@ impl ApiTokensBuilder {
             accepts_imported: false,
             max_overlap: Duration::from_secs(30 * 86_400),
             policy: None,
+            max_keys: None,
             every_use_is_recorded: false,
         }
     }
@@ -204,6 +206,19 @@ impl ApiTokensBuilder {
         self
     }
 
+    /// Refuses requests with a new [idempotency key](super::IdempotencyKey) while the store has this many keys
+    /// that were used within a day, with [`TooManyKeys`](super::LifecycleErrorKind::TooManyKeys). Defaults to any
+    /// number.
+    ///
+    /// No key is removed before its day has passed, because a repeated request would then create a second token.
+    /// The keys of all actors and of all processes count. Requests without a key, and requests with a known one,
+    /// are not affected. Set the same maximum in all processes that issue tokens.
+    #[must_use]
+    pub fn max_idempotency_keys(mut self, keys: impl Into<Option<usize>>) -> Self {
+        self.max_keys = keys.into();
+        self
+    }
+
     /// Declares that every node that verifies tokens records their uses, so that a token without a recorded use
     /// is unused. Defaults to no: the [report](ApiTokens::report) then has no card for tokens that are safe to
     /// revoke.
@@ -237,6 +252,7 @@ impl ApiTokensBuilder {
                 accepts_imported: self.accepts_imported,
                 max_overlap: self.max_overlap,
                 policy: self.policy,
+                max_keys: self.max_keys,
                 every_use_is_recorded: self.every_use_is_recorded,
             }),
             authority: Arc::new(Authority::operator()),

@@ -11,7 +11,9 @@ use crate::{
         app::AppId,
         audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     },
-    store::{Applied, Mutation, Op, StoreError, StoreErrorKind, TokenTarget, catch_panic},
+    store::{
+        Applied, Mutation, Op, StoreError, StoreErrorKind, TokenTarget, catch_panic, run_to_end,
+    },
     token::TokenId,
 };
 
@@ -66,6 +68,7 @@ impl ApiTokens {
         self.authority.limits().check_action(subject.action)?;
         let mut mutation = Mutation::new(op, at);
         mutation.policy.clone_from(&self.shared.policy);
+        mutation.max_keys = self.shared.max_keys;
         let has_log = self.shared.registry.audit_log().is_some();
         if let Some(actor) = self.authority.recorded_as(has_log) {
             let id = AuditEventId::generate(at, &*self.shared.entropy)?;
@@ -105,6 +108,17 @@ impl ApiTokens {
             _ => authenticator.apply_change_of(id),
         }
         applied
+    }
+
+    /// Makes a change that is not about an app or a token.
+    pub(crate) async fn make(
+        &self,
+        op: Op,
+        action: AuditAction,
+    ) -> Result<Applied, LifecycleError> {
+        let tokens = self.clone();
+        let mutation = self.mutation(op, self.now(), Subject::new(action))?;
+        run_to_end(async move { Ok(tokens.apply(&mutation).await?) }).await
     }
 
     /// Passes the events of a change to the observer.
@@ -182,5 +196,6 @@ fn is_refusal(kind: StoreErrorKind) -> bool {
             | StoreErrorKind::Stale
             | StoreErrorKind::PolicyViolation
             | StoreErrorKind::NotGranted
+            | StoreErrorKind::TooManyKeys
     )
 }

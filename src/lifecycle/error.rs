@@ -81,6 +81,9 @@ pub enum LifecycleErrorKind {
     Repeated,
     /// A different request was carried out under this idempotency key.
     KeyReused,
+    /// The service has the [maximum number](super::ApiTokensBuilder::max_idempotency_keys) of idempotency keys.
+    /// Nothing was changed; send the same request again later.
+    TooManyKeys,
     /// The query selects too many tokens to revoke at once.
     TooManyTokens,
     /// More tokens match than were selected.
@@ -120,6 +123,7 @@ words!(LifecycleErrorKind, "kind of lifecycle error", {
     Restricted = "restricted_token",
     Repeated = "repeated",
     KeyReused = "key_reused",
+    TooManyKeys = "too_many_keys",
     TooManyTokens = "too_many_tokens",
     SelectionChanged = "selection_changed",
     Gone = "gone",
@@ -209,6 +213,7 @@ impl LifecycleError {
             (StoreErrorKind::NotGranted, _) => LifecycleErrorKind::NotGranted,
             (StoreErrorKind::PolicyViolation, _) => LifecycleErrorKind::PolicyViolation,
             (StoreErrorKind::Stale, _) => LifecycleErrorKind::Stale,
+            (StoreErrorKind::TooManyKeys, _) => LifecycleErrorKind::TooManyKeys,
             (_, Some(EditError::Expiry)) => LifecycleErrorKind::InvalidExpiry,
             (_, Some(EditError::Metadata(_))) => LifecycleErrorKind::InvalidMetadata,
             (_, Some(EditError::Restrictions(_))) => LifecycleErrorKind::InvalidNetworks,
@@ -264,6 +269,12 @@ impl LifecycleError {
     #[must_use]
     pub fn app_in_use(&self) -> Option<AppInUse> {
         self.store_error()?.app_in_use()
+    }
+
+    /// Returns whether the store has no such record.
+    pub(crate) fn is_not_found(&self) -> bool {
+        let kind = self.store_error().map(StoreError::kind);
+        kind == Some(StoreErrorKind::NotFound)
     }
 
     fn store_error(&self) -> Option<&StoreError> {
@@ -418,6 +429,9 @@ impl fmt::Display for LifecycleError {
             }
             LifecycleErrorKind::KeyReused => {
                 "this idempotency key was used for a different request; use a new key"
+            }
+            LifecycleErrorKind::TooManyKeys => {
+                "too many idempotency keys were used within a day, so nothing was changed; send the same request again later"
             }
             LifecycleErrorKind::Entropy => {
                 "the random number generator failed, so nothing was issued; try again"

@@ -126,6 +126,7 @@ struct Shared {
     accepts_imported: bool,
     max_overlap: Duration,
     policy: Option<Policy>,
+    max_keys: Option<usize>,
     every_use_is_recorded: bool,
 }
 
@@ -174,7 +175,9 @@ impl ApiTokens {
     /// is not in the future, tokens of the format are not issued, the app or a scope is limited to
     /// another format, or the random number generator or the store fails. Returns
     /// [`Repeated`](LifecycleErrorKind::Repeated) or [`KeyReused`](LifecycleErrorKind::KeyReused)
-    /// if a token was already created under the idempotency key.
+    /// if a token was already created under the idempotency key, and
+    /// [`TooManyKeys`](LifecycleErrorKind::TooManyKeys) if there is a
+    /// [maximum](ApiTokensBuilder::max_idempotency_keys) of keys and it is reached.
     pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, LifecycleError> {
         let action = AuditAction::IssueToken;
         self.check_action(action)?;

@@ -54,6 +54,8 @@ pub enum StoreErrorKind {
     ReadOnly,
     /// The store has no space left.
     Full,
+    /// The store has as many idempotency keys within their retention as the change allows.
+    TooManyKeys,
     /// Data in the store cannot be read. The source says which record or column, and what is wrong
     /// with it.
     Corrupt,
@@ -78,6 +80,7 @@ words!(StoreErrorKind, "kind of store error", {
     Unsupported = "unsupported",
     ReadOnly = "read_only",
     Full = "full",
+    TooManyKeys = "too_many_keys",
     Corrupt = "corrupt",
     Incompatible = "incompatible",
     InvalidRecord = "invalid_record",
@@ -273,6 +276,9 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Unsupported => "the token store does not support the operation",
             StoreErrorKind::ReadOnly => "the token store is read-only; open it for writing",
             StoreErrorKind::Full => "the token store is full; free some space",
+            StoreErrorKind::TooManyKeys => {
+                "the token store has the maximum number of idempotency keys; try again when older ones have passed their day"
+            }
             StoreErrorKind::Corrupt if self.is_damaged() => {
                 "the token store's database is damaged or of another kind; restore it from a backup"
             }

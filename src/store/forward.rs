@@ -12,10 +12,9 @@ use jiff::Timestamp;
 
 use super::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeLog, Changes, Committed, EventLog,
-    EventPage, EventQuery, ExpiringQuery, FleetSettings, FleetState, LivePage, LiveStream,
-    Mutation, NodeId, NodePage, NodeQuery, NodeRegistry, NodeReport, Outdated, OutdatedQuery, Page,
-    Revision, StoreError, TokenCursor, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage,
-    UsageLog,
+    EventPage, EventQuery, ExpiringQuery, FleetState, LivePage, LiveStream, Mutation, NodeId,
+    NodePage, NodeQuery, NodeRegistry, NodeReport, Outdated, OutdatedQuery, Page, Revision,
+    StoreError, TokenCursor, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 use crate::{
     model::{
@@ -316,15 +315,6 @@ macro_rules! forward {
                 Self: 'f,
             {
                 (**self).fleet()
-            }
-
-            fn set_fleet<'s, 'a, 'f>(&'s self, settings: &'a FleetSettings) -> Reply<'f, ()>
-            where
-                's: 'f,
-                'a: 'f,
-                Self: 'f,
-            {
-                (**self).set_fleet(settings)
             }
         }
     )*};

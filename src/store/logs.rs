@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    AuditLog, ChangeLog, Changes, EventLog, FleetSettings, FleetState, LivePage, LiveStream,
-    NodeId, NodePage, NodeQuery, NodeRegistry, NodeReport, Revision, StoreError, StoreErrorKind,
-    TokenRegistry, Usage, UsageLog,
+    AuditLog, ChangeLog, Changes, EventLog, FleetState, LivePage, LiveStream, NodeId, NodePage,
+    NodeQuery, NodeRegistry, NodeReport, Revision, StoreError, StoreErrorKind, TokenRegistry,
+    Usage, UsageLog,
 };
 use crate::token::TokenId;
 
@@ -109,10 +109,6 @@ impl NodeRegistry for RegistryLogs {
 
     async fn fleet(&self) -> Result<FleetState, StoreError> {
         node_registry(&*self.0)?.fleet().await
-    }
-
-    async fn set_fleet(&self, settings: &FleetSettings) -> Result<(), StoreError> {
-        node_registry(&*self.0)?.set_fleet(settings).await
     }
 }
 

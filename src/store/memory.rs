@@ -142,6 +142,8 @@ impl State {
                 self.audit.remove(&id);
             }
             Write::RemoveKey(key) => drop(self.keys.remove(&key)),
+            Write::PutFleet(settings) => self.nodes.set(settings),
+            Write::RemoveNode(id) => drop(self.nodes.remove(id)),
             Write::Log(change) => self.log.push(change),
             Write::RestartLog => self.log.restart(),
         }
@@ -196,6 +198,19 @@ impl Snapshot for State {
     fn keys_before(&self, before: Timestamp, limit: usize) -> Result<Vec<[u8; 32]>, StoreError> {
         let old = self.keys.iter().filter(|(_, used)| used.used_at < before);
         Ok(old.take(limit).map(|(key, _)| *key).collect())
+    }
+
+    fn keys_since(&self, since: Timestamp) -> Result<usize, StoreError> {
+        let recent = self.keys.values().filter(|used| used.used_at >= since);
+        Ok(recent.count())
+    }
+
+    fn fleet_settings(&self) -> Result<FleetSettings, StoreError> {
+        Ok(self.nodes.settings())
+    }
+
+    fn has_node(&self, id: NodeId) -> Result<bool, StoreError> {
+        Ok(self.nodes.has(id))
     }
 
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {
@@ -329,11 +344,6 @@ impl NodeRegistry for MemoryStore {
     async fn fleet(&self) -> Result<FleetState, StoreError> {
         let state = self.read();
         Ok(state.nodes.state(&state.log))
-    }
-
-    async fn set_fleet(&self, settings: &FleetSettings) -> Result<(), StoreError> {
-        self.write().nodes.set(*settings);
-        Ok(())
     }
 }
 

@@ -256,6 +256,8 @@ pub trait TokenRegistry: TokenStore {
     ///   taken;
     /// - [`Repeated`](StoreErrorKind::Repeated), with the [token created before](Repeated) as its
     ///   source, if the mutation has an idempotency key that was already used;
+    /// - [`TooManyKeys`](StoreErrorKind::TooManyKeys) if the idempotency key is new and the store has as many
+    ///   as [`Mutation::max_keys`] allows;
     /// - [`Conflict`](StoreErrorKind::Conflict), with the
     ///   [`TransitionError`](crate::TransitionError) as its source, if the state of a token does
     ///   not allow its rotation;
@@ -264,7 +266,7 @@ pub trait TokenRegistry: TokenStore {
     /// - [`NotGranted`](StoreErrorKind::NotGranted), with the [`GrantError`](crate::GrantError) as
     ///   its source, if enabling an app would make tokens live that the actor may not grant;
     /// - [`Unsupported`](StoreErrorKind::Unsupported) if the store does not support the operation,
-    ///   cannot record its audit event, or the operation takes no idempotency key;
+    ///   cannot record its audit event or count its idempotency keys, or the operation takes no key;
     /// - any other kind if the store fails. The change may or may not have been made in that case.
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError>;
 

@@ -10,7 +10,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::{Page, PageSize, Revision, StoreError};
-use crate::uuid_v7::uuid_v7_id;
+use crate::{model::audit::AuditChange, uuid_v7::uuid_v7_id};
 
 pub(super) use table::NodeTable;
 
@@ -63,27 +63,20 @@ pub trait NodeRegistry: Debug + Send + Sync + 'static {
     /// Returns an error if the store fails.
     async fn nodes(&self, query: &NodeQuery) -> Result<NodePage, StoreError>;
 
-    /// Removes the record of a node. Returns whether there was one. A node that still runs registers itself
-    /// again.
+    /// Removes the record of a node that stops. Returns whether there was one. It has no audit event;
+    /// [`Op::RemoveNode`](super::Op::RemoveNode) is the change of an operator.
     ///
     /// # Errors
     ///
     /// Returns an error if the store fails.
     async fn remove_node(&self, id: NodeId) -> Result<bool, StoreError>;
 
-    /// Returns the state of the fleet.
+    /// Returns the state of the fleet, with the settings of [`Op::SetFleet`](super::Op::SetFleet).
     ///
     /// # Errors
     ///
     /// Returns an error if the store fails.
     async fn fleet(&self) -> Result<FleetState, StoreError>;
-
-    /// Sets what holds for all nodes.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the store fails.
-    async fn set_fleet(&self, settings: &FleetSettings) -> Result<(), StoreError>;
 }
 
 /// What a node reports about itself.
@@ -214,6 +207,22 @@ impl FleetSettings {
     pub fn all_registered(mut self, all: bool) -> Self {
         self.all_registered = all;
         self
+    }
+
+    /// Returns what is different in other settings, for the audit event.
+    pub(super) fn changes_to(&self, new: &Self) -> Vec<AuditChange> {
+        let seconds = |bound: Option<Duration>| bound.map(|bound| bound.as_secs_f64().to_string());
+        let mut changes = Vec::new();
+        if self.max_staleness != new.max_staleness {
+            let (old, new) = (seconds(self.max_staleness), seconds(new.max_staleness));
+            changes.push(AuditChange::new("max_staleness", old, new));
+        }
+        if self.all_registered != new.all_registered {
+            let (old, new) = (self.all_registered, new.all_registered);
+            let (old, new) = (old.to_string(), new.to_string());
+            changes.push(AuditChange::new("all_registered", Some(old), Some(new)));
+        }
+        changes
     }
 }
 

@@ -13,11 +13,11 @@ use tokio::sync::Notify;
 
 use crate::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
-    ChangeLog, Changes, Committed, EventLog, EventPage, EventQuery, ExpiringQuery, FleetSettings,
-    FleetState, LivePage, LiveStream, Mutation, NodeId, NodePage, NodeQuery, NodeRegistry,
-    NodeReport, Outdated, OutdatedQuery, Page, Policy, Revision, StoreError, StoreErrorKind,
-    TokenCursor, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
-    TokenTarget, Usage, UsageLog,
+    ChangeLog, Changes, Committed, EventLog, EventPage, EventQuery, ExpiringQuery, FleetState,
+    LivePage, LiveStream, Mutation, NodeId, NodePage, NodeQuery, NodeRegistry, NodeReport,
+    Outdated, OutdatedQuery, Page, Policy, Revision, StoreError, StoreErrorKind, TokenCursor,
+    TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage,
+    UsageLog,
     store::{audit_log, event_log, node_registry},
 };
 
@@ -279,10 +279,6 @@ impl<S: TokenRegistry> NodeRegistry for FaultyStore<S> {
 
     async fn fleet(&self) -> Result<FleetState, StoreError> {
         call!(self, false, node_registry(&self.inner)?.fleet())
-    }
-
-    async fn set_fleet(&self, settings: &FleetSettings) -> Result<(), StoreError> {
-        call!(self, true, node_registry(&self.inner)?.set_fleet(settings))
     }
 }
 

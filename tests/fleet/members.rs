@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::sleep;
-use tower_api_tokens::{ChangeLog, FleetSettings, NodeRegistry, StoreErrorKind, testing::Fault};
+use tower_api_tokens::{
+    ChangeLog, FleetSettings, NodeRegistry, StoreErrorKind, TokenRegistryExt, testing::Fault,
+};
 
 use crate::support::{BOUND, Database};
 
@@ -99,7 +102,8 @@ async fn a_node_with_a_longer_bound_than_the_fleet_allows_does_not_start() {
         (2 * BOUND, true),
     ] {
         let settings = FleetSettings::default().max_staleness(most);
-        database.memory.set_fleet(&settings).await.unwrap();
+        let set = database.memory.set_fleet(&settings, Timestamp::UNIX_EPOCH);
+        set.await.unwrap();
         let authenticator = node.tokens.authenticator();
         let checked = authenticator.check_fleet_bound(&database.memory).await;
         let joined = node.tokens.join_fleet().start().await;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tower_api_tokens::{
     ApiTokens, AppId, AppPrincipal, FleetMember, FleetSettings, Follower, IssuedToken, MemoryStore,
-    NewToken, NodeQuery, NodeRecord, NodeRegistry, Rejection, TokenFormat,
+    NewToken, NodeQuery, NodeRecord, NodeRegistry, Rejection, TokenFormat, TokenRegistryExt,
     testing::{FaultyStore, ManualClock},
 };
 
@@ -70,7 +70,10 @@ impl Database {
 
     pub(crate) async fn declare_all_registered(&self) {
         let settings = FleetSettings::default().all_registered(true);
-        self.memory.set_fleet(&settings).await.unwrap();
+        self.memory
+            .set_fleet(&settings, Timestamp::UNIX_EPOCH)
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn nodes(&self) -> Vec<NodeRecord> {

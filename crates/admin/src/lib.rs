@@ -138,6 +138,7 @@
 //! | 422 | `invalid_name`, `invalid_scopes`, `invalid_expiry`, `invalid_metadata`, `invalid_networks`, `invalid_overlap`, `foreign_format`, `unknown_format`, `format_not_allowed` | fix the value that `detail` names |
 //! | 422 | `policy_violation` | follow the rule that `detail` names |
 //! | 422 | `key_reused` | send a new key |
+//! | 503 | `too_many_keys` | send the same request with the same key later |
 //! | 503 | `store_failure`, `entropy_failure`, `unavailable` | try again after `Retry-After` |
 
 #![warn(

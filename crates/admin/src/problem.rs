@@ -110,8 +110,13 @@ impl From<OperationError> for Problem {
         }
         problem.live_tokens = error.app_in_use().map(|app| app.live);
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            let soon = HeaderValue::from_static("1");
-            problem.headers.insert(RETRY_AFTER, soon);
+            let seconds = match error.kind() {
+                // Some keys have to pass their day first.
+                OperationErrorKind::Lifecycle(LifecycleErrorKind::TooManyKeys) => "60",
+                _ => "1",
+            };
+            let seconds = HeaderValue::from_static(seconds);
+            problem.headers.insert(RETRY_AFTER, seconds);
         }
         if error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::Store) {
             problem.detail += "; try again";

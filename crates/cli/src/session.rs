@@ -52,6 +52,8 @@ pub(crate) enum Purpose {
         verify_only: bool,
         /// Every node records the uses of tokens.
         every_use_is_recorded: bool,
+        /// The maximum number of idempotency keys.
+        max_idempotency_keys: Option<usize>,
     },
 }
 
@@ -266,9 +268,11 @@ fn configure(tokens: ApiTokensBuilder, purpose: Purpose, knows_prefix: bool) -> 
             any_format,
             max_staleness,
             cache_capacity,
+            max_idempotency_keys,
             ..
         } => {
             let tokens = tokens.max_staleness(max_staleness);
+            let tokens = tokens.max_idempotency_keys(max_idempotency_keys);
             let tokens = tokens.capacity(cache_capacity);
             if any_format {
                 tokens.any_format()

@@ -16,7 +16,7 @@ use crate::{
         policy::Policy,
         record::TokenRecord,
     },
-    store::{StoreError, StoreErrorKind, TokenTarget},
+    store::{FleetSettings, NodeId, StoreError, StoreErrorKind, TokenTarget},
     token::TokenId,
 };
 
@@ -120,6 +120,39 @@ pub trait AsyncSnapshot: Send {
         Err(unsupported())
     }
 
+    /// Counts the idempotency keys that were used at an instant or later; see
+    /// [`Snapshot::keys_since`](super::Snapshot::keys_since). The default implementation returns an error of the
+    /// kind [`Unsupported`](crate::StoreErrorKind::Unsupported).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails or does not count keys.
+    async fn keys_since(&mut self, _since: Timestamp) -> Result<usize, StoreError> {
+        Err(unsupported())
+    }
+
+    /// Reads the settings of the fleet. The default implementation returns an error of the kind
+    /// [`Unsupported`](crate::StoreErrorKind::Unsupported), for a store without a [registry of
+    /// nodes](crate::NodeRegistry).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails or has no registry of nodes.
+    async fn fleet_settings(&mut self) -> Result<FleetSettings, StoreError> {
+        Err(unsupported())
+    }
+
+    /// Reads whether a node is registered. The default implementation returns an error of the kind
+    /// [`Unsupported`](crate::StoreErrorKind::Unsupported), for a store without a [registry of
+    /// nodes](crate::NodeRegistry).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails or has no registry of nodes.
+    async fn has_node(&mut self, _id: NodeId) -> Result<bool, StoreError> {
+        Err(unsupported())
+    }
+
     /// Reads the use of an idempotency key.
     ///
     /// # Errors
@@ -208,6 +241,9 @@ struct Fetched {
     expired_or_revoked: Reads<(Timestamp, usize), Vec<TokenId>>,
     events_before: Reads<(Timestamp, usize), Vec<AuditEventId>>,
     keys_before: Reads<(Timestamp, usize), Vec<[u8; 32]>>,
+    keys_since: Reads<Timestamp, usize>,
+    fleet_settings: Reads<(), FleetSettings>,
+    nodes: Reads<NodeId, bool>,
     keys: Reads<[u8; 32], Option<UsedKey>>,
     policy: Reads<(), Policy>,
     live: Reads<(AppId, Timestamp), usize>,
@@ -278,6 +314,9 @@ impl Fetched {
                 expired_or_revoked: (before, limit) => state.expired_or_revoked(*before, *limit);
                 events_before: (before, limit) => state.events_before(*before, *limit);
                 keys_before: (before, limit) => state.keys_before(*before, *limit);
+                keys_since: since => state.keys_since(*since);
+                fleet_settings: () => state.fleet_settings();
+                nodes: id => state.has_node(*id);
                 keys: key => state.key(key);
                 policy: () => state.policy();
                 live: (app, at) => state.live_of(app, *at);
@@ -314,6 +353,18 @@ impl State for Fetched {
 
     fn keys_before(&self, before: Timestamp, limit: usize) -> Result<Vec<[u8; 32]>, StoreError> {
         Ok(self.keys_before.get((before, limit)))
+    }
+
+    fn keys_since(&self, since: Timestamp) -> Result<usize, StoreError> {
+        Ok(self.keys_since.get(since))
+    }
+
+    fn fleet_settings(&self) -> Result<FleetSettings, StoreError> {
+        Ok(self.fleet_settings.get(()))
+    }
+
+    fn has_node(&self, id: NodeId) -> Result<bool, StoreError> {
+        Ok(self.nodes.get(id))
     }
 
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {

@@ -8,7 +8,7 @@ use crate::{
         grantable::Grantable,
         record::TokenRecord,
     },
-    store::{Replacement, StoreError, TokenRegistry, TokenTarget},
+    store::{FleetSettings, Replacement, StoreError, TokenRegistry, TokenTarget},
 };
 
 /// A method for each [`Op`] of a registry, without an audit event, for an actor who may grant
@@ -123,6 +123,17 @@ pub trait TokenRegistryExt: TokenRegistry {
     /// Returns the errors of [`apply`](TokenRegistry::apply).
     async fn clear_caches(&self, at: Timestamp) -> Result<(), StoreError> {
         self.apply(&Mutation::new(Op::ClearCaches, at))
+            .await
+            .map(drop)
+    }
+
+    /// Sets what holds for all nodes of the fleet; see [`Op::SetFleet`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`apply`](TokenRegistry::apply).
+    async fn set_fleet(&self, settings: &FleetSettings, at: Timestamp) -> Result<(), StoreError> {
+        self.apply(&Mutation::new(Op::SetFleet(*settings), at))
             .await
             .map(drop)
     }

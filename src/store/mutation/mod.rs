@@ -57,6 +57,9 @@ pub struct Mutation {
     /// [`RETENTION`](BoundKey::RETENTION) before `at`, and stores the key. Only
     /// [`Op::InsertTokens`], [`Op::IssueToken`] and [`Op::RotateToken`] take a key.
     pub key: Option<BoundKey>,
+    /// Refuses a new [key](Self::key) while the store has this many within their
+    /// [`RETENTION`](BoundKey::RETENTION). `None` means any number.
+    pub max_keys: Option<usize>,
     /// The audit event to record in the same transaction. The store replaces its
     /// [changes](AuditEvent::changes) with those of an edit or a rotation. It keeps them for
     /// [`Op::CreateApp`], [`Op::InsertTokens`] and [`Op::IssueToken`], which change nothing that exists. An
@@ -99,6 +102,7 @@ impl Mutation {
             op,
             at,
             key: None,
+            max_keys: None,
             audit: None,
             policy: None,
         }
@@ -108,6 +112,13 @@ impl Mutation {
     #[must_use]
     pub fn key(mut self, key: BoundKey) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// Refuses a new idempotency key while the store has this many.
+    #[must_use]
+    pub fn max_keys(mut self, keys: impl Into<Option<usize>>) -> Self {
+        self.max_keys = keys.into();
         self
     }
 

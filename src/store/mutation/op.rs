@@ -21,7 +21,10 @@ use crate::{
         record::{TokenRecord, TransitionError},
         version::RecordVersion,
     },
-    store::{AppInUse, Change, StoreError, StoreErrorKind, TokenQuery, TokenTarget},
+    store::{
+        AppInUse, Change, FleetSettings, NodeId, StoreError, StoreErrorKind, TokenQuery,
+        TokenTarget,
+    },
     time::truncate_to_microsecond,
     token::TokenId,
 };
@@ -152,6 +155,10 @@ pub enum Op {
     },
     /// Restarts the change log, so that every follower clears its cache.
     ClearCaches,
+    /// Sets what holds for all nodes of the fleet.
+    SetFleet(FleetSettings),
+    /// Removes the record of a node. A node that still runs registers itself again.
+    RemoveNode(NodeId),
 }
 
 /// What a plan collects in addition to its result.
@@ -322,6 +329,18 @@ impl Op {
             Self::ClearCaches => {
                 draft.writes.push(Write::RestartLog);
                 Applied::Count(0)
+            }
+            Self::SetFleet(settings) => {
+                draft.changes = state.fleet_settings()?.changes_to(settings);
+                draft.writes.push(Write::PutFleet(*settings));
+                Applied::Count(0)
+            }
+            Self::RemoveNode(id) => {
+                if !state.has_node(*id)? {
+                    return Err(not_found());
+                }
+                draft.writes.push(Write::RemoveNode(*id));
+                Applied::Count(1)
             }
         })
     }

@@ -14,7 +14,7 @@ use crate::{
         policy::Policy,
         record::TokenRecord,
     },
-    store::{BoundKey, Change, Repeated, StoreError, StoreErrorKind},
+    store::{BoundKey, Change, FleetSettings, NodeId, Repeated, StoreError, StoreErrorKind},
     time::truncate_to_microsecond,
     token::TokenId,
 };
@@ -45,6 +45,8 @@ impl Plan {
                 | Write::RemoveEvent(_)
                 | Write::RemoveKey(_)
                 | Write::PutPolicy(_)
+                | Write::PutFleet(_)
+                | Write::RemoveNode(_)
                 | Write::Log(_)
                 | Write::RestartLog => {}
             }
@@ -116,6 +118,10 @@ pub enum Write {
     RemoveEvent(AuditEventId),
     /// Removes an idempotency key.
     RemoveKey([u8; 32]),
+    /// Replaces the settings of the fleet.
+    PutFleet(FleetSettings),
+    /// Removes the record of a node.
+    RemoveNode(NodeId),
     /// Appends to the change log.
     Log(Change),
     /// Restarts the change log, so that it does not continue from any earlier revision.
@@ -192,11 +198,26 @@ impl Mutation {
         let token = self.created()?;
         match state.key(&key.key).filter(|used| used.is_valid_at(self.at)) {
             Some(used) => Err(Repeated::new(used.token, used.key.request == key.request).into()),
-            None => Ok(UsedKey {
-                key,
-                token,
-                used_at: self.at,
-            }),
+            None => {
+                self.check_room(state)?;
+                Ok(UsedKey {
+                    key,
+                    token,
+                    used_at: self.at,
+                })
+            }
+        }
+    }
+
+    /// Checks that the store may have another idempotency key.
+    fn check_room(&self, state: &impl State) -> Result<(), StoreError> {
+        let Some(most) = self.max_keys else {
+            return Ok(());
+        };
+        let oldest = self.at.checked_sub(BoundKey::RETENTION);
+        match state.keys_since(oldest.unwrap_or(Timestamp::MIN))? < most {
+            true => Ok(()),
+            false => Err(StoreError::new(StoreErrorKind::TooManyKeys)),
         }
     }
 }

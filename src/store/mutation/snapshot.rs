@@ -12,7 +12,8 @@ use crate::{
         record::TokenRecord,
     },
     store::{
-        BoundKey, Page, PageSize, StoreError, StoreErrorKind, TokenCursor, TokenQuery, TokenTarget,
+        BoundKey, FleetSettings, NodeId, Page, PageSize, StoreError, StoreErrorKind, TokenCursor,
+        TokenQuery, TokenTarget,
     },
     token::{TokenDigest, TokenId},
 };
@@ -82,6 +83,45 @@ pub trait Snapshot {
     fn keys_before(&self, _: Timestamp, _: usize) -> Result<Vec<[u8; 32]>, StoreError> {
         Err(unsupported())
     }
+
+    /// Returns how many idempotency keys were used at an instant or later. It may count a few too many, so
+    /// that a store need not read all of them.
+    ///
+    /// The default implementation returns an error of the kind
+    /// [`Unsupported`](StoreErrorKind::Unsupported).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store does not count keys.
+    fn keys_since(&self, _: Timestamp) -> Result<usize, StoreError> {
+        Err(unsupported())
+    }
+
+    /// Returns the settings of the fleet.
+    ///
+    /// The default implementation returns an error of the kind
+    /// [`Unsupported`](StoreErrorKind::Unsupported), for a store without a [registry of
+    /// nodes](crate::NodeRegistry).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store has no registry of nodes.
+    fn fleet_settings(&self) -> Result<FleetSettings, StoreError> {
+        Err(unsupported())
+    }
+
+    /// Returns whether a node is registered.
+    ///
+    /// The default implementation returns an error of the kind
+    /// [`Unsupported`](StoreErrorKind::Unsupported), for a store without a [registry of
+    /// nodes](crate::NodeRegistry).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store has no registry of nodes.
+    fn has_node(&self, _: NodeId) -> Result<bool, StoreError> {
+        Err(unsupported())
+    }
 }
 
 /// Iterates over the tokens of a listing, page by page.
@@ -144,6 +184,9 @@ pub(super) trait State {
         limit: usize,
     ) -> Result<Vec<AuditEventId>, StoreError>;
     fn keys_before(&self, before: Timestamp, limit: usize) -> Result<Vec<[u8; 32]>, StoreError>;
+    fn keys_since(&self, since: Timestamp) -> Result<usize, StoreError>;
+    fn fleet_settings(&self) -> Result<FleetSettings, StoreError>;
+    fn has_node(&self, id: NodeId) -> Result<bool, StoreError>;
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
     fn policy(&self) -> Policy;
 
@@ -191,6 +234,18 @@ impl<S: Snapshot + ?Sized> State for S {
 
     fn keys_before(&self, before: Timestamp, limit: usize) -> Result<Vec<[u8; 32]>, StoreError> {
         Snapshot::keys_before(self, before, limit)
+    }
+
+    fn keys_since(&self, since: Timestamp) -> Result<usize, StoreError> {
+        Snapshot::keys_since(self, since)
+    }
+
+    fn fleet_settings(&self) -> Result<FleetSettings, StoreError> {
+        Snapshot::fleet_settings(self)
+    }
+
+    fn has_node(&self, id: NodeId) -> Result<bool, StoreError> {
+        Snapshot::has_node(self, id)
     }
 
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {

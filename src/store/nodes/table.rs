@@ -53,6 +53,14 @@ impl NodeTable {
         FleetState::new(self.nodes.len() as u64, lag, self.settings)
     }
 
+    pub(in crate::store) fn has(&self, id: NodeId) -> bool {
+        self.nodes.contains_key(&id)
+    }
+
+    pub(in crate::store) fn settings(&self) -> FleetSettings {
+        self.settings
+    }
+
     pub(in crate::store) fn set(&mut self, settings: FleetSettings) {
         self.settings = settings;
     }

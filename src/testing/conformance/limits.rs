@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     ApiTokens, AppEdit, AppId, AppQuery, AuditEvent, AuditQuery, Authority, EventQuery, EventStart,
-    IdempotencyKey, ImportedToken, LifecycleError, LifecycleErrorKind, Maintenance, MaskedToken,
-    MetadataPatch, NewToken, Policy, SystemEntropy, TokenDigest, TokenEdit, TokenFormat, TokenId,
-    TokenQuery, TokenRecord, TokenSelection, store::event_log,
+    FleetSettings, IdempotencyKey, ImportedToken, LifecycleError, LifecycleErrorKind, Maintenance,
+    MaskedToken, MetadataPatch, NewToken, NodeId, NodeQuery, NodeReport, Policy, SystemEntropy,
+    TokenDigest, TokenEdit, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenSelection,
+    store::event_log,
 };
 
 type Call<'a> = BoxFuture<'a, Result<(), LifecycleError>>;
@@ -120,6 +121,7 @@ fn changes(tokens: &ApiTokens, on: Named) -> Vec<(&'static str, Call<'_>)> {
         resume(on.token);
         rotate(on.token, Duration::from_secs(60));
         revoke(on.token);
+        revoke_everywhere(on.token, Duration::ZERO);
         revoke_selected(&selected());
         revoke_many(&[on.token]);
         import(&{ on.app }, imported());
@@ -134,15 +136,17 @@ fn changes(tokens: &ApiTokens, on: Named) -> Vec<(&'static str, Call<'_>)> {
         maintain(&Maintenance::new());
         clear_caches();
         record_expiring(Duration::from_secs(60));
+        set_fleet(FleetSettings::default().all_registered(true));
+        remove_node(NodeId::from_bytes([9; 16]));
     }
 }
 
 /// How many of the [`changes`] an actor who is limited to an app may make there.
-const PERMITTED: usize = 9;
+const PERMITTED: usize = 10;
 
 /// The methods of [`ApiTokens`] that read records, all of which [`reads`] calls.
 #[cfg(test)]
-const READS: [&str; 16] = [
+const READS: [&str; 18] = [
     "get",
     "list",
     "stream_tokens",
@@ -157,13 +161,15 @@ const READS: [&str; 16] = [
     "count",
     "find_token",
     "preview_maintenance",
+    "list_nodes",
+    "fleet",
     "registry",
     "app",
 ];
 
 /// The other public methods of [`ApiTokens`], none of which reads or changes a record.
 #[cfg(test)]
-const OTHERS: [&str; 16] = [
+const OTHERS: [&str; 17] = [
     "latest_revision",
     "combined_policy",
     "new",
@@ -171,6 +177,7 @@ const OTHERS: [&str; 16] = [
     "formats",
     "authenticator",
     "follow",
+    "join_fleet",
     "acting_as",
     "check_action",
     "limited_to",
@@ -275,8 +282,12 @@ pub async fn a_limited_actor_reaches_one_app(store: Registry) {
         reads(&alice, unknown(), unknown_text.expose()).await
     );
     let preview = alice.preview_maintenance(&Maintenance::new()).await;
-    let kind = preview.unwrap_err().kind();
-    assert_eq!(kind, LifecycleErrorKind::NotPermitted);
+    let nodes = alice.list_nodes(&NodeQuery::default()).await;
+    let fleet = alice.fleet().await;
+    for refused in [preview.map(drop), nodes.map(drop), fleet.map(drop)] {
+        let kind = refused.unwrap_err().kind();
+        assert_eq!(kind, LifecycleErrorKind::NotPermitted);
+    }
     let before = scene.everything().await;
     let calls = changes(&alice, foreign)
         .into_iter()
@@ -297,6 +308,7 @@ pub async fn a_limited_actor_reaches_one_app(store: Registry) {
     for (name, call) in changes(&alice, own).into_iter().take(PERMITTED) {
         call.await.expect(name);
     }
+    sees_no_node(&scene, &alice).await;
     grants_no_more_than_allowed(&scene, &alice).await;
     shares_no_key(&scene).await;
 }
@@ -371,6 +383,21 @@ async fn sees_one_app(scene: &Scene, alice: &ApiTokens) {
         scene,
         &nested.list(&TokenQuery::default()).await.unwrap().items,
     );
+}
+
+/// The nodes serve all apps.
+async fn sees_no_node(scene: &Scene, alice: &ApiTokens) {
+    let Some(registry) = scene.store.node_registry() else {
+        return;
+    };
+    let node = NodeId::from_bytes([1; 16]);
+    let report = NodeReport::new(node, "node", "1.2.3", Duration::from_secs(5));
+    registry.report(&report).await.unwrap();
+    let token = scene.tokens_of(scene.ours).await[0].id;
+    for (tokens, nodes) in [(alice, 0), (&scene.tokens, 1)] {
+        let revoked = tokens.revoke_everywhere(token, Duration::ZERO).await;
+        assert_eq!(revoked.unwrap().1.nodes.len(), nodes);
+    }
 }
 
 async fn grants_no_more_than_allowed(scene: &Scene, alice: &ApiTokens) {
@@ -452,9 +479,13 @@ mod tests {
 
     /// The public methods in `impl ApiTokens` of the sources.
     fn methods() -> BTreeSet<String> {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lifecycle");
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let directories = ["lifecycle", "fleet"].map(|name| sources.join(name));
         let mut methods = BTreeSet::new();
-        for file in fs::read_dir(sources).unwrap() {
+        for file in directories
+            .iter()
+            .flat_map(|path| fs::read_dir(path).unwrap())
+        {
             let path = file.unwrap().path();
             if path.extension().is_none_or(|extension| extension != "rs") {
                 continue;

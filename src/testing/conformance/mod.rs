@@ -99,9 +99,10 @@ pub use maintenance::{
     old_idempotency_keys_are_removed, the_oldest_events_are_removed,
 };
 pub use nodes::{
-    a_node_is_listed_as_it_last_reported, a_revision_that_the_log_lacks_counts_as_not_applied,
-    node_pages_are_complete, the_lag_is_that_of_the_node_furthest_behind,
-    the_settings_of_the_fleet_are_kept,
+    a_node_is_listed_as_it_last_reported, a_node_is_removed_with_its_event,
+    a_revision_that_the_log_lacks_counts_as_not_applied, node_pages_are_complete,
+    the_lag_is_that_of_the_node_furthest_behind, the_settings_of_the_fleet_are_kept,
+    the_settings_of_the_fleet_are_set_with_their_event,
 };
 pub use policy::{
     a_policy_is_set_over_the_version_that_was_read, racing_inserts_keep_names_unique,
@@ -109,7 +110,8 @@ pub use policy::{
 };
 pub use repetition::{
     a_failed_request_leaves_its_key, a_key_is_for_creation_alone, a_key_is_recognized_for_a_day,
-    a_repeated_insert_makes_one_token, a_repeated_rotation_makes_one_successor,
+    a_new_key_is_refused_while_there_are_too_many, a_repeated_insert_makes_one_token,
+    a_repeated_rotation_makes_one_successor, racing_keys_keep_their_maximum,
     racing_repetitions_make_one_token,
 };
 pub use results::{a_change_returns_its_revision, a_change_returns_what_is_read_afterwards};
@@ -201,6 +203,8 @@ macro_rules! registry_conformance {
             a_repeated_insert_makes_one_token
             a_repeated_rotation_makes_one_successor
             racing_repetitions_make_one_token
+            a_new_key_is_refused_while_there_are_too_many
+            racing_keys_keep_their_maximum
             a_refused_change_leaves_no_event
             a_refused_event_leaves_no_change
             the_event_of_a_change_is_recorded
@@ -263,6 +267,8 @@ macro_rules! registry_conformance {
             node_pages_are_complete
             a_revision_that_the_log_lacks_counts_as_not_applied
             the_settings_of_the_fleet_are_kept
+            the_settings_of_the_fleet_are_set_with_their_event
+            a_node_is_removed_with_its_event
             the_lag_is_that_of_the_node_furthest_behind
             a_limited_actor_reaches_one_app
             a_read_only_actor_changes_nothing

@@ -2,15 +2,30 @@ use std::time::Duration;
 
 use super::{
     Registry,
-    fixtures::{app, change_log, token, tokens},
+    fixtures::{app, at, audit_log, change_log, fails, token, tokens},
 };
 use crate::{
-    FleetSettings, FleetState, NodeId, NodeQuery, NodeRecord, NodeRegistry, NodeReport, Revision,
+    AuditAction, AuditChange, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, FleetSettings,
+    FleetState, Mutation, NodeId, NodeQuery, NodeRecord, NodeRegistry, NodeReport, Op, Revision,
+    StoreErrorKind, TokenRegistryExt,
 };
 
 fn registry(store: &Registry) -> Option<&dyn NodeRegistry> {
     // A store need not know its nodes.
     store.node_registry()
+}
+
+fn event(n: u8, action: AuditAction) -> AuditEvent {
+    let id = AuditEventId::from_bytes([n; 16]);
+    AuditEvent::new(id, at(n.into()), "ops", action, AuditOutcome::Done)
+}
+
+/// The events, oldest first.
+async fn events(store: &Registry) -> Vec<AuditEvent> {
+    let page = audit_log(store).events(&AuditQuery::default()).await;
+    let mut events = page.unwrap().items;
+    events.reverse();
+    events
 }
 
 fn report(n: u8) -> NodeReport {
@@ -115,11 +130,67 @@ pub async fn the_settings_of_the_fleet_are_kept(store: Registry) {
     ] {
         let settings = FleetSettings::default();
         let settings = settings.max_staleness(bound).all_registered(all_registered);
-        nodes.set_fleet(&settings).await.unwrap();
+        store.set_fleet(&settings, at(0)).await.unwrap();
         assert_eq!(nodes.fleet().await.unwrap().settings, settings);
         let reported = nodes.report(&report(1)).await.unwrap();
         assert_eq!(reported, FleetState::new(1, 0, settings));
     }
+}
+
+/// The settings of the fleet are set together with their event, which has the old and the new values.
+pub async fn the_settings_of_the_fleet_are_set_with_their_event(store: Registry) {
+    let Some(nodes) = registry(&store) else {
+        return;
+    };
+    let set = async |n: u8, settings: FleetSettings| {
+        let event = event(n, AuditAction::SetFleet);
+        let change = Mutation::new(Op::SetFleet(settings), at(n.into())).audit(event);
+        store.apply(&change).await
+    };
+    let bound = FleetSettings::default().max_staleness(Duration::from_millis(2_500));
+    set(1, bound).await.unwrap();
+    let taken = set(1, bound.all_registered(true)).await;
+    fails(taken, StoreErrorKind::AlreadyExists);
+    assert_eq!(nodes.fleet().await.unwrap().settings, bound);
+    let all = FleetSettings::default().all_registered(true);
+    set(2, all).await.unwrap();
+    assert_eq!(nodes.fleet().await.unwrap().settings, all);
+
+    let changed = |field: &str, old: Option<&str>, new: Option<&str>| {
+        AuditChange::new(field, old.map(Into::into), new.map(Into::into))
+    };
+    let mut expected = [1, 2].map(|n| event(n, AuditAction::SetFleet));
+    expected[0].changes = vec![changed("max_staleness", None, Some("2.5"))];
+    expected[1].changes = vec![
+        changed("max_staleness", Some("2.5"), None),
+        changed("all_registered", Some("false"), Some("true")),
+    ];
+    assert_eq!(events(&store).await, expected);
+}
+
+/// An operator removes a node together with the event. Nothing is recorded if there is no such node.
+pub async fn a_node_is_removed_with_its_event(store: Registry) {
+    let Some(nodes) = registry(&store) else {
+        return;
+    };
+    let remove = async |n: u8| {
+        let event = event(n, AuditAction::RemoveNode);
+        let op = Op::RemoveNode(report(1).id);
+        store.apply(&Mutation::new(op, at(0)).audit(event)).await
+    };
+    fails(remove(1).await, StoreErrorKind::NotFound);
+    assert_eq!(events(&store).await, []);
+    nodes.report(&report(1)).await.unwrap();
+    remove(1).await.unwrap();
+    assert_eq!(nodes.fleet().await.unwrap().nodes, 0);
+    assert_eq!(events(&store).await, [event(1, AuditAction::RemoveNode)]);
+
+    nodes.report(&report(1)).await.unwrap();
+    fails(remove(1).await, StoreErrorKind::AlreadyExists);
+    assert_eq!(only(nodes).await.report, report(1));
+    let unknown = NodeId::from_bytes([2; 16]);
+    let unknown = Mutation::new(Op::RemoveNode(unknown), at(0));
+    fails(store.apply(&unknown).await, StoreErrorKind::NotFound);
 }
 
 /// The lag of the fleet is that of the node which is furthest behind.

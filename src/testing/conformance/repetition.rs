@@ -5,8 +5,8 @@ use super::{
     fixtures::{all, app, at, fails, read, token, token_record},
 };
 use crate::{
-    BoundKey, Mutation, Op, Repeated, Replacement, StoreError, StoreErrorKind, TokenRecord,
-    TokenRegistryExt, TokenTarget,
+    AppRecord, BoundKey, Mutation, Op, Repeated, Replacement, StoreError, StoreErrorKind,
+    TokenRecord, TokenRegistryExt, TokenTarget,
 };
 
 const KEY: BoundKey = BoundKey {
@@ -79,12 +79,74 @@ pub async fn a_repeated_rotation_makes_one_successor(store: Registry) {
 /// A key is recognized for a day, and can be used again some time after that.
 pub async fn a_key_is_recognized_for_a_day(store: Registry) {
     let app = app(&store, 1).await;
+    for n in 11..=30 {
+        let key = BoundKey::new([u8::try_from(n).unwrap(); 32], KEY.request);
+        insert(&store, &token_record(&app, n), key).await.unwrap();
+    }
     insert(&store, &token_record(&app, 1), KEY).await.unwrap();
     let mut late = token_record(&app, 2);
     late.created_at = at(0) + BoundKey::RETENTION;
     fails(insert(&store, &late, KEY).await, StoreErrorKind::Repeated);
     late.created_at = at(1) + BoundKey::RETENTION;
     insert(&store, &late, KEY).await.unwrap();
+}
+
+/// A change with the number `n`, its own key, and a maximum of three keys.
+fn limited(app: &AppRecord, n: u8, seconds: i64) -> Mutation {
+    let op = Op::InsertTokens(vec![token_record(app, n.into())]);
+    let key = BoundKey::new([n; 32], KEY.request);
+    Mutation::new(op, at(seconds)).key(key).max_keys(3)
+}
+
+/// A new key is refused while there are as many keys as the change allows, until they are a day old. Other
+/// changes are made, and a known key is recognized.
+pub async fn a_new_key_is_refused_while_there_are_too_many(store: Registry) {
+    let app = app(&store, 1).await;
+    for n in 1..=3 {
+        store.apply(&limited(&app, n, n.into())).await.unwrap();
+    }
+    let fourth = limited(&app, 4, 4);
+    fails(store.apply(&fourth).await, StoreErrorKind::TooManyKeys);
+    assert_eq!(all(&store).await.len(), 3);
+    let again = Mutation {
+        op: Op::InsertTokens(vec![token_record(&app, 5)]),
+        ..limited(&app, 2, 5)
+    };
+    fails(store.apply(&again).await, StoreErrorKind::Repeated);
+    let target = TokenTarget::any(token_record(&app, 1).id);
+    let rotation = Replacement::new(target, token_record(&app, 6), at(6));
+    let keyed = Mutation::from(rotation.clone().key(BoundKey::new([6; 32], KEY.request)));
+    let keyed = store.apply(&keyed.max_keys(3)).await;
+    fails(keyed, StoreErrorKind::TooManyKeys);
+    store.rotate(&rotation).await.unwrap();
+
+    let seconds = BoundKey::RETENTION.as_secs();
+    let first_ends = limited(&app, 4, seconds + 1);
+    fails(store.apply(&first_ends).await, StoreErrorKind::TooManyKeys);
+    let later = limited(&app, 4, seconds + 2);
+    store.apply(&later).await.unwrap();
+    let fifth = limited(&app, 5, seconds + 2);
+    fails(store.apply(&fifth).await, StoreErrorKind::TooManyKeys);
+    store.apply(&fifth.max_keys(None)).await.unwrap();
+}
+
+/// If several requests with new keys race, no more of them succeed than the maximum of keys allows.
+pub async fn racing_keys_keep_their_maximum(store: Registry) {
+    let app = app(&store, 1).await;
+    let racers: Vec<_> = (1..=16)
+        .map(|n| {
+            let (store, change) = (Arc::clone(&store), limited(&app, n, 0));
+            tokio::spawn(async move { store.apply(&change).await })
+        })
+        .collect();
+    let mut refused = 0;
+    for racer in racers {
+        if let Err(error) = racer.await.unwrap() {
+            assert_eq!(error.kind(), StoreErrorKind::TooManyKeys);
+            refused += 1;
+        }
+    }
+    assert_eq!((all(&store).await.len(), refused), (3, 13));
 }
 
 /// If several requests with one key race, one creates a token, and the others are answered with it.

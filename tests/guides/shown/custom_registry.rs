@@ -83,6 +83,10 @@ impl Snapshot for Rows {
         let old = self.keys.iter().filter(|(_, used)| used.used_at < before);
         Ok(old.take(limit).map(|(key, _)| *key).collect())
     }
+
+    fn keys_since(&self, since: Timestamp) -> Result<usize, StoreError> {
+        Ok(self.keys.values().filter(|k| k.used_at >= since).count())
+    }
 }
 
 impl Tables for Rows {
@@ -127,6 +131,8 @@ impl Tables for Rows {
                 self.events.remove(&id);
             }
             Write::RemoveKey(key) => drop(self.keys.remove(&key)),
+            // Not planned for a store that knows no nodes.
+            Write::PutFleet(_) | Write::RemoveNode(_) => {}
             Write::Log(change) => self.history.push(change),
             Write::RestartLog => self.history.restart(),
         }

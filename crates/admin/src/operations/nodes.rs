@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use tower_api_tokens::{
-    AuditAction, AuditOutcome, FleetSettings, FleetState, NodeId, NodePage, NodeQuery, Receipt,
-    TokenId, TokenRecord,
+    AuditAction, FleetSettings, FleetState, NodeId, NodePage, NodeQuery, Receipt, TokenId,
+    TokenRecord,
 };
 
 use super::{
@@ -40,10 +40,7 @@ impl Operator {
         let operator = self.clone();
         self.change(Intent::new(AuditAction::SetFleet), async move {
             operator.require_owner()?;
-            operator.tokens().set_fleet(settings).await?;
-            operator
-                .note(AuditAction::SetFleet, AuditOutcome::Done)
-                .await
+            Ok(operator.tokens().set_fleet(settings).await?)
         })
         .await
     }
@@ -59,13 +56,7 @@ impl Operator {
         let operator = self.clone();
         self.change(Intent::new(AuditAction::RemoveNode), async move {
             operator.require_owner()?;
-            let removed = operator.tokens().remove_node(id).await?;
-            if removed {
-                operator
-                    .note(AuditAction::RemoveNode, AuditOutcome::Done)
-                    .await?;
-            }
-            Ok(removed)
+            Ok(operator.tokens().remove_node(id).await?)
         })
         .await
     }

@@ -26,7 +26,7 @@ async fn nodes_are_shown_with_the_changes_that_they_lack() {
     drop(site.issue(&app.id, "ci").await);
     let settings = FleetSettings::default().max_staleness(Duration::from_secs(7));
     let settings = settings.all_registered(true);
-    site.scene.store.set_fleet(&settings).await.unwrap();
+    site.ada().set_fleet(settings).await.unwrap();
     report(&site, 1, |node| node.applied(begin)).await;
     report(&site, 2, |node| node).await;
     let page = site.get("/tokens/nodes").await.is(StatusCode::OK);

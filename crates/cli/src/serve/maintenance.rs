@@ -11,6 +11,9 @@ use crate::note::note;
 /// How often to remove records.
 const INTERVAL: Duration = Duration::from_secs(3_600);
 
+/// When to begin, after the start of the server.
+const START: Duration = Duration::from_secs(600);
+
 /// A task that removes records until it is dropped.
 pub(super) struct MaintenanceTask(AbortHandle);
 
@@ -18,6 +21,8 @@ impl MaintenanceTask {
     pub(super) fn start(operator: &Operator, maintenance: Maintenance) -> Self {
         let operator = operator.clone();
         let task = tokio::spawn(async move {
+            // Servers that start together do not remove records together.
+            sleep(jittered(START)).await;
             loop {
                 if let Err(error) = operator.maintain(&maintenance).await {
                     note(&format!(

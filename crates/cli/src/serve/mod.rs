@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
     /// only token usage to the store. `--read-only` implies this option and writes nothing
     #[arg(
         long,
-        conflicts_with_all = ["admin_scopes", "admin_apps", "admin_token_file", "admin_token_expires", "trust_origin", "service_url", "every_use_is_recorded", "purge_tokens_after", "trim_events_after", "max_events"]
+        conflicts_with_all = ["admin_scopes", "admin_apps", "admin_token_file", "admin_token_expires", "trust_origin", "service_url", "every_use_is_recorded", "purge_tokens_after", "trim_events_after", "max_events", "max_idempotency_keys"]
     )]
     verify_only: bool,
     /// File with the URL of the primary, if the store is a PostgreSQL standby; only its owner may read it. The
@@ -122,6 +122,10 @@ pub(crate) struct Arguments {
     every_use_is_recorded: bool,
     #[command(flatten)]
     retention: Retention,
+    /// Refuse requests with a new idempotency key, with the status 503, while there are this many of the last
+    /// day. A key is never deleted before its day has passed. Defaults to any number
+    #[arg(long, value_name = "NUMBER")]
+    max_idempotency_keys: Option<usize>,
     #[command(flatten)]
     membership: membership::Options,
 }
@@ -143,6 +147,7 @@ impl Arguments {
         Purpose::Serve {
             any_format: self.accept_any_format,
             every_use_is_recorded: self.every_use_is_recorded,
+            max_idempotency_keys: self.max_idempotency_keys,
             max_staleness: self.max_staleness,
             cache_capacity: self.preload.cache_capacity,
             verify_only: self.verify_only,

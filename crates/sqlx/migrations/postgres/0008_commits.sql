@@ -170,6 +170,9 @@ DECLARE
     noted   bigint;
     made    jsonb;
 BEGIN
+    IF NOT api_token_has_room(change) THEN
+        RETURN pg_catalog.to_jsonb(api_token_describe(api_token_failed('too_many_keys'::text, NULL::text)));
+    END IF;
     CASE change ->> 'call'
     WHEN 'commit' THEN
         applied := api_token_commit_many(
@@ -201,6 +204,10 @@ BEGIN
             event, (change ->> 'before')::bigint, (change ->> 'first')::uuid, (change ->> 'limit')::bigint);
     WHEN 'trim_keys' THEN
         applied := api_token_trim_keys(event, (change ->> 'before')::bigint, (change ->> 'limit')::bigint);
+    WHEN 'set_fleet' THEN
+        applied := api_token_set_fleet(event, change);
+    WHEN 'remove_node' THEN
+        applied := api_token_remove_node(event, (change ->> 'node')::uuid);
     WHEN 'clear_caches' THEN
         applied := api_token_clear_caches(event);
     ELSE
@@ -244,6 +251,8 @@ BEGIN
                AND (SELECT t.id FROM api_tokens t WHERE t.digest = i.digest) IS NULL
                AND (i.key IS NULL
                     OR (SELECT k.used_at FROM api_token_keys k WHERE k.key = i.key AND k.used_at >= i.oldest_key) IS NULL)
+               AND (i.key IS NULL OR i.max_keys IS NULL
+                    OR api_token_count_keys(i.oldest_key) + i.nth_key <= i.max_keys)
                AND (i.event IS NULL OR (SELECT e.id FROM api_token_audit e WHERE e.id = i.event) IS NULL)
                AND i.of_id = 1::bigint AND i.of_digest = 1::bigint
                AND (i.key IS NULL OR i.of_key = 1::bigint) AND (i.event IS NULL OR i.of_event = 1::bigint)
@@ -257,8 +266,9 @@ BEGIN
                       AND (t.expires_at IS NULL OR t.expires_at > i.at) AND t.name = i.name LIMIT 1) IS NULL) AS fits,
                i.digest, i.app_id
         FROM (
-            SELECT r.n, r.policy, t.app_id, t.id, d.digest, t.name, k.key, r.at, r.oldest_key, r.most, r.is_named,
+            SELECT r.n, r.policy, t.app_id, t.id, d.digest, t.name, k.key, r.at, r.oldest_key, r.max_keys, r.most, r.is_named,
                    e.id AS event,
+                   pg_catalog.count(k.key) OVER (ORDER BY r.n) AS nth_key,
                    pg_catalog.row_number() OVER (PARTITION BY t.id ORDER BY r.n) AS of_id,
                    pg_catalog.row_number() OVER (PARTITION BY d.digest ORDER BY r.n) AS of_digest,
                    pg_catalog.row_number() OVER (PARTITION BY k.key ORDER BY r.n) AS of_key,
@@ -266,9 +276,9 @@ BEGIN
                    pg_catalog.row_number() OVER (PARTITION BY t.app_id ORDER BY r.n) AS of_app,
                    pg_catalog.row_number() OVER (PARTITION BY t.app_id, t.name ORDER BY r.n) AS of_name
             FROM ROWS FROM (pg_catalog.jsonb_to_recordset(changes) AS (
-                    call text, policy text, key text, at bigint, oldest_key bigint, most bigint, is_named boolean,
-                    token jsonb, event jsonb)) WITH ORDINALITY
-                AS r (call, policy, key, at, oldest_key, most, is_named, token, event, n)
+                    call text, policy text, key text, at bigint, oldest_key bigint, max_keys bigint, most bigint,
+                    is_named boolean, token jsonb, event jsonb)) WITH ORDINALITY
+                AS r (call, policy, key, at, oldest_key, max_keys, most, is_named, token, event, n)
             CROSS JOIN LATERAL pg_catalog.jsonb_to_record(r.token) AS t (id uuid, digest text, app_id text, name text)
             CROSS JOIN LATERAL (SELECT pg_catalog.decode(t.digest, 'hex'::text) AS digest OFFSET 0::bigint) AS d
             CROSS JOIN LATERAL (SELECT pg_catalog.decode(r.key, 'hex'::text) AS key OFFSET 0::bigint) AS k

@@ -31,10 +31,10 @@ GRANT SELECT ON _api_token_migrations, api_token_details, api_token_records, api
 
 GRANT SELECT (id, last_used_at, uses), UPDATE (last_used_at, uses) ON api_tokens TO api_token_recorder;
 
--- Nodes that record usage register themselves. All nodes obey the maximum bound of the fleet.
+-- Nodes that record usage register themselves. All nodes obey the maximum bound of the fleet, which changes set.
 GRANT SELECT, INSERT, UPDATE, DELETE ON api_token_nodes TO api_token_recorder, api_token_manager;
-GRANT SELECT ON api_token_nodes, api_token_fleet TO api_token_verifier, api_token_recorder;
-GRANT SELECT, INSERT, UPDATE ON api_token_fleet TO api_token_manager;
+GRANT SELECT ON api_token_nodes TO api_token_verifier, api_token_recorder;
+GRANT SELECT ON api_token_fleet TO api_token_verifier, api_token_recorder, api_token_manager;
 
 GRANT SELECT, INSERT, UPDATE ON api_token_apps TO api_token_manager;
 GRANT SELECT, INSERT, UPDATE, DELETE ON api_tokens TO api_token_manager;

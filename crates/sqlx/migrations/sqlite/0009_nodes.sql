@@ -20,3 +20,8 @@ CREATE TABLE api_token_fleet (
     -- Whether every node that verifies tokens is in the table of nodes.
     all_registered INTEGER NOT NULL DEFAULT 0 CHECK (all_registered IN (0, 1))
 ) STRICT;
+
+-- Numbers the idempotency keys in the order of their uses, for counting them without reading them. Earlier versions
+-- give their keys no number.
+ALTER TABLE api_token_keys ADD COLUMN number INTEGER;
+CREATE INDEX api_token_keys_by_number ON api_token_keys (number);

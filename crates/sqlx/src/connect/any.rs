@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Committed, EventLog,
-    ExpiringQuery, FleetSettings, FleetState, Mutation, NodeId, NodePage, NodeQuery, NodeRegistry,
-    NodeReport, Outdated, OutdatedQuery, Page, Policy, StoreError, StoreErrorKind, TokenCursor,
-    TokenDigest, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, UsageLog,
+    ExpiringQuery, FleetState, Mutation, NodeId, NodePage, NodeQuery, NodeRegistry, NodeReport,
+    Outdated, OutdatedQuery, Page, Policy, StoreError, StoreErrorKind, TokenCursor, TokenDigest,
+    TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, UsageLog,
     store::node_registry,
 };
 
@@ -369,10 +369,5 @@ impl NodeRegistry for AnyStore {
 
     async fn fleet(&self) -> Result<FleetState, StoreError> {
         node_registry(self.registry())?.fleet().await
-    }
-
-    async fn set_fleet(&self, settings: &FleetSettings) -> Result<(), StoreError> {
-        self.check_writable()?;
-        node_registry(self.registry())?.set_fleet(settings).await
     }
 }

@@ -32,6 +32,7 @@ impl Call {
         self.0["at"] = microseconds(mutation.at).into();
         self.0["oldest_key"] = microseconds(oldest.unwrap_or(Timestamp::MIN)).into();
         self.0["key"] = mutation.key.map(|key| hex(key.key)).into();
+        self.0["max_keys"] = mutation.max_keys.into();
         self.0["request"] = mutation.key.map(|key| hex(key.request)).into();
         self
     }
@@ -61,7 +62,8 @@ impl PostgresStore {
             | Op::RevokeToken(_)
             | Op::ClearCaches
             | Op::TrimEvents { .. }
-            | Op::TrimKeys { .. } => self.make(mutation, &[]).await,
+            | Op::TrimKeys { .. }
+            | Op::RemoveNode(_) => self.make(mutation, &[]).await,
             Op::InsertTokens(tokens) if tokens.len() == 1 => self.issue(mutation).await,
             Op::IssueToken { .. } => self.issue(mutation).await,
             Op::RotateToken { .. } => self.rotate(mutation).await,
@@ -117,6 +119,10 @@ fn call(mutation: &Mutation, candidates: &[Identifier]) -> Result<(Call, Returns
         Op::TrimKeys { before, limit } => {
             let arguments = json!({ "before": microseconds(*before), "limit": number(*limit) });
             (Call::new("trim_keys", event, arguments), Returns::Count)
+        }
+        Op::RemoveNode(id) => {
+            let arguments = json!({ "node": id.to_string() });
+            (Call::new("remove_node", event, arguments), Returns::Count)
         }
         Op::ClearCaches => (Call::new("clear_caches", event, json!({})), Returns::Count),
         _ => return Err(unsupported()),

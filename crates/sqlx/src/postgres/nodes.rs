@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use tower_api_tokens::{
-    FleetSettings, FleetState, NodeId, NodePage, NodeQuery, NodeRegistry, NodeReport, StoreError,
+    FleetState, NodeId, NodePage, NodeQuery, NodeRegistry, NodeReport, StoreError,
 };
 
 use super::PostgresStore;
 use crate::{
-    nodes::{KEPT, Values, fleet_from, from_duration, node_page_from},
+    nodes::{KEPT, Values, fleet_from, node_page_from},
     rows::{Identifier, log_is_empty, surplus},
 };
 
@@ -46,13 +46,5 @@ impl NodeRegistry for PostgresStore {
     async fn fleet(&self) -> Result<FleetState, StoreError> {
         let rows = self.read(self.query(&self.statements().fleet)).await?;
         fleet_from(rows.first().ok_or_else(log_is_empty)?)
-    }
-
-    async fn set_fleet(&self, settings: &FleetSettings) -> Result<(), StoreError> {
-        let set = self.query(&self.statements().set_fleet);
-        let set = set
-            .bind(settings.max_staleness.map(from_duration))
-            .bind(settings.all_registered);
-        self.record(set).await.map(drop)
     }
 }

@@ -207,6 +207,10 @@ impl AsyncSnapshot for Assumed {
         Err(unsupported())
     }
 
+    async fn keys_since(&mut self, _: Timestamp) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+
     async fn key(&mut self, _: &[u8; 32]) -> Result<Option<UsedKey>, StoreError> {
         Ok(None)
     }

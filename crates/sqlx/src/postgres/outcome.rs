@@ -109,6 +109,7 @@ impl Outcome {
             "done" => Ok(true),
             "stale" => Ok(false),
             "not_found" => Err(StoreError::new(StoreErrorKind::NotFound)),
+            "too_many_keys" => Err(StoreError::new(StoreErrorKind::TooManyKeys)),
             "already_exists" => Err(StoreError::new(StoreErrorKind::AlreadyExists)),
             "repeated" => {
                 let made = self.identifier(MADE)?;

@@ -5,15 +5,18 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use tower_api_tokens::{
-    AppId, AppRecord, AsyncSnapshot, Change, Mutation, Plan, Policy, Revision, StoreError,
-    StoreErrorKind, TokenId, TokenRecord, TokenTarget, UsedKey, Write,
+    AppId, AppRecord, AsyncSnapshot, Change, FleetSettings, Mutation, NodeRegistry, Plan, Policy,
+    Revision, StoreError, StoreErrorKind, TokenId, TokenRecord, TokenTarget, UsedKey, Write,
     store::{microseconds, truncate_to_microsecond},
 };
 
 use super::{PostgresStore, Query, audit::event_row, mutate::Call, outcome::Made};
-use crate::rows::{
-    self, Columns, Identifier, TOKEN_COLUMNS, app_from, log_is_empty, policy_from, policy_text,
-    readable, revision_at, token_from, token_if_any, unsupported, used_key_from,
+use crate::{
+    nodes::from_duration,
+    rows::{
+        self, Columns, Identifier, TOKEN_COLUMNS, app_from, log_is_empty, policy_from, policy_text,
+        readable, revision_at, token_from, token_if_any, unsupported, used_key_from,
+    },
 };
 
 /// How often to plan a change again because something that it depends on has changed.
@@ -50,7 +53,7 @@ impl PostgresStore {
 }
 
 fn commit(mutation: &Mutation, plan: &Plan, reads: &Reads) -> Result<Call, StoreError> {
-    let writes = Writes::of(plan)?;
+    let mut writes = Writes::of(plan)?;
     let events = plan.writes.iter().filter_map(|write| match write {
         Write::AppendEvent(event) => Some(event),
         _ => None,
@@ -61,6 +64,10 @@ fn commit(mutation: &Mutation, plan: &Plan, reads: &Reads) -> Result<Call, Store
         [event] => (Some(*event), &[][..]),
         events => (None, events),
     };
+    if let (Some(new), Some(old)) = (writes.fleet.take(), reads.fleet) {
+        let arguments = json!({ "new": fleet_row(&new), "old": fleet_row(&old) });
+        return Ok(Call::new("set_fleet", event, arguments));
+    }
     let arguments = json!({
         "made": writes.made,
         "since": reads.since.map(|since| since.number.cast_signed()),
@@ -92,6 +99,8 @@ struct Writes {
     changed_tokens: Vec<Value>,
     removed_app: Option<String>,
     policy: Option<String>,
+    /// Another function writes these.
+    fleet: Option<FleetSettings>,
     logged_digests: Vec<String>,
     logged_apps: Vec<String>,
     /// The token that is stored with the idempotency key.
@@ -109,6 +118,7 @@ impl Writes {
                 Write::InsertToken(token) => writes.new_tokens.push(token_row(token)),
                 Write::UpdateToken(token) => writes.changed_tokens.push(token_row(token)),
                 Write::PutKey(used) => writes.made = Some(used.token),
+                Write::PutFleet(settings) => writes.fleet = Some(*settings),
                 Write::PutPolicy(policy) => writes.policy = Some(policy_text(policy)),
                 Write::AppendEvent(_) => {}
                 Write::Log(Change::Token(digest)) => {
@@ -119,12 +129,20 @@ impl Writes {
                 Write::RemoveToken(_)
                 | Write::RemoveEvent(_)
                 | Write::RemoveKey(_)
+                | Write::RemoveNode(_)
                 | Write::RestartLog
                 | Write::Log(_) => return Err(unsupported()),
             }
         }
         Ok(writes)
     }
+}
+
+fn fleet_row(settings: &FleetSettings) -> Value {
+    json!({
+        "max_staleness": settings.max_staleness.map(from_duration),
+        "all_registered": settings.all_registered,
+    })
 }
 
 fn app_row(app: &AppRecord) -> Value {
@@ -168,6 +186,7 @@ struct Reads {
     owners: Vec<String>,
     /// The policy as it is stored, if it was read.
     policy: Option<Option<String>>,
+    fleet: Option<FleetSettings>,
 }
 
 /// The state that a plan reads.
@@ -271,6 +290,17 @@ impl AsyncSnapshot for Reader<'_> {
     ) -> Result<Vec<TokenId>, StoreError> {
         // Purges search on their own.
         Err(unsupported())
+    }
+
+    async fn keys_since(&mut self, _: Timestamp) -> Result<usize, StoreError> {
+        // They are counted when the change is made.
+        Ok(0)
+    }
+
+    async fn fleet_settings(&mut self) -> Result<FleetSettings, StoreError> {
+        let settings = self.store.fleet().await?.settings;
+        self.reads.fleet = Some(settings);
+        Ok(settings)
     }
 
     async fn key(&mut self, key: &[u8; 32]) -> Result<Option<UsedKey>, StoreError> {

@@ -235,9 +235,6 @@ statements! {
         LEFT JOIN LATERAL (SELECT * FROM @.api_token_nodes WHERE $1 IS NULL OR id > $1 ORDER BY id LIMIT $2) n ON true \
         ORDER BY n.id");
     remove_node = "DELETE FROM @.api_token_nodes WHERE id = $1 RETURNING id";
-    set_fleet = "INSERT INTO @.api_token_fleet (id, max_staleness, all_registered) VALUES (1, $1, $2) \
-        ON CONFLICT (id) DO UPDATE SET max_staleness = excluded.max_staleness, \
-        all_registered = excluded.all_registered";
     append_event = "INSERT INTO @.api_token_audit (id, at, actor, action, app_id, token, outcome, changes) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb)";
 }

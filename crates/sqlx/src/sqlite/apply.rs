@@ -5,15 +5,16 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection, SqliteExecutor};
 use tower_api_tokens::{
-    AppId, AppRecord, AsyncSnapshot, AuditEventId, BoundKey, Change, Committed, Mutation, Policy,
-    Restrictions, StoreError, TokenId, TokenRecord, TokenTarget, UsedKey, Write,
+    AppId, AppRecord, AsyncSnapshot, AuditEventId, BoundKey, Change, Committed, FleetSettings,
+    Mutation, NodeId, Policy, Restrictions, StoreError, TokenId, TokenRecord, TokenTarget, UsedKey,
+    Write,
     store::{microseconds, truncate_to_microsecond},
 };
 
 use super::{
     audit::{append, old_events},
     error::{expect_one, from_sqlx},
-    statements,
+    nodes, statements,
     writer::execute,
 };
 use crate::rows::{
@@ -60,6 +61,8 @@ pub(super) async fn apply(
                 let removal = sqlx::query(statements::REMOVE_KEY).bind(key.as_slice());
                 removal.execute(&mut *connection).await.map_err(from_sqlx)?;
             }
+            Write::PutFleet(settings) => nodes::put_fleet(connection, &settings).await?,
+            Write::RemoveNode(id) => drop(nodes::remove_node(connection, id).await?),
             Write::Log(change) => changes.push(change),
             Write::RestartLog => execute(connection, statements::RESTART_LOG).await?,
         }
@@ -137,6 +140,23 @@ impl AsyncSnapshot for Reader<'_> {
         // A key of another length was not written by this store, and is never used.
         keys.filter_map(|key| key.map(|key| key.try_into().ok()).transpose())
             .collect()
+    }
+
+    async fn keys_since(&mut self, since: Timestamp) -> Result<usize, StoreError> {
+        let row = sqlx::query(statements::KEYS_SINCE)
+            .bind(microseconds(since))
+            .fetch_one(&mut *self.0)
+            .await
+            .map_err(from_sqlx)?;
+        Ok(usize::try_from(rows::count(&row, 0)?).unwrap_or(usize::MAX))
+    }
+
+    async fn fleet_settings(&mut self) -> Result<FleetSettings, StoreError> {
+        Ok(nodes::read_fleet(&mut *self.0).await?.settings)
+    }
+
+    async fn has_node(&mut self, id: NodeId) -> Result<bool, StoreError> {
+        nodes::has_node(&mut *self.0, id).await
     }
 
     async fn key(&mut self, key: &[u8; 32]) -> Result<Option<UsedKey>, StoreError> {

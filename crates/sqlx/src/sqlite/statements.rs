@@ -154,8 +154,15 @@ pub(super) const UPDATE_TOKEN: &str = "UPDATE api_tokens SET \
      metadata = ?15, created_by = ?16 WHERE id = ?1";
 
 /// Fails if the key exists.
-pub(super) const PUT_KEY: &str =
-    "INSERT INTO api_token_keys (key, request, token, used_at) VALUES (?1, ?2, ?3, ?4)";
+/// The numbers are for counting. An older use of the key is replaced.
+pub(super) const PUT_KEY: &str = "INSERT INTO api_token_keys (key, request, token, used_at, number) \
+     SELECT ?1, ?2, ?3, ?4, coalesce(max(number), 0) + 1 FROM api_token_keys WHERE true \
+     ON CONFLICT (key) DO UPDATE SET request = excluded.request, token = excluded.token, \
+     used_at = excluded.used_at, number = excluded.number";
+
+/// Counts the keys from the oldest one since an instant to the latest one, by their numbers.
+pub(super) const KEYS_SINCE: &str = "SELECT coalesce((SELECT max(number) FROM api_token_keys) - \
+     (SELECT number FROM api_token_keys WHERE used_at >= ?1 ORDER BY used_at LIMIT 1) + 1, 0)";
 
 pub(super) const KEY: &str = "SELECT token, request, used_at FROM api_token_keys WHERE key = ?1";
 
@@ -347,6 +354,8 @@ pub(super) const NODES: &str = concat!(
     "LEFT JOIN (SELECT * FROM api_token_nodes WHERE id > ?1 ORDER BY id LIMIT ?2) n ON true ",
     "ORDER BY n.id"
 );
+
+pub(super) const NODE: &str = "SELECT 1 FROM api_token_nodes WHERE id = ?1";
 
 pub(super) const REMOVE_NODE: &str = "DELETE FROM api_token_nodes WHERE id = ?1";
 

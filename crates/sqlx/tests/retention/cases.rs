@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tower_api_tokens::{
     ApiTokens, AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, BoundKey, Changes,
-    Clock, EventQuery, EventStart, Maintenance, MaskedToken, Mutation, NewToken, Op, OutdatedQuery,
-    SystemClock, TokenDigest, TokenFormat, TokenId, TokenRecord, TokenRegistry,
+    Clock, EventQuery, EventStart, Maintenance, MaintenanceReport, MaskedToken, Mutation, NewToken,
+    Op, OutdatedQuery, SystemClock, TokenDigest, TokenFormat, TokenId, TokenRecord, TokenRegistry,
 };
 
 /// How many old events there are.
@@ -107,6 +107,36 @@ pub(crate) async fn trimmed_while_writers_go_on(store: impl TokenRegistry + Clon
     };
     let changes = usize::try_from(latest - revision.number).unwrap();
     assert_eq!(changes, issued.len());
+}
+
+pub(crate) async fn nodes_that_trim_together_remove_each_record_once(
+    store: impl TokenRegistry + Clone,
+) {
+    const NODES: usize = 4;
+    let old: Vec<_> = (0..OLD).map(old_event).collect();
+    store.audit_log().unwrap().append_new(&old).await.unwrap();
+    let nodes = (0..NODES).map(|_| {
+        let tokens = ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap());
+        tokio::spawn(async move { tokens.maintain(&Maintenance::new().max_events(MAX)).await })
+    });
+    let mut removed = 0;
+    for node in nodes.collect::<Vec<_>>() {
+        removed += node.await.unwrap().unwrap().events;
+    }
+    let left = events_since(&store, EventStart::Oldest).await;
+    let trims = left
+        .iter()
+        .filter(|event| event.action == AuditAction::TrimEvents);
+    let trims = trims.count();
+    assert!((1..=NODES).contains(&trims), "{trims} nodes removed events");
+    assert_eq!(removed + left.len(), old.len() + trims);
+    assert!(left.len() < MAX + NODES, "{} events are left", left.len());
+
+    let tokens = ApiTokens::new(store, TokenFormat::new("acme").unwrap());
+    let nothing = tokens
+        .maintain(&Maintenance::new().max_events(MAX + NODES))
+        .await;
+    assert_eq!(nothing.unwrap(), MaintenanceReport::default());
 }
 
 /// How many keys are past their retention.

@@ -16,6 +16,12 @@ async fn old_events_are_removed_while_writers_go_on_and_no_follower_misses_anyth
     cases::trimmed_while_writers_go_on(open(&directory).await).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_trim_together_remove_each_record_once() {
+    let directory = TempDir::new().unwrap();
+    cases::nodes_that_trim_together_remove_each_record_once(open(&directory).await).await;
+}
+
 #[tokio::test]
 async fn the_keys_of_a_busy_day_are_removed_by_maintenance_and_not_by_one_change() {
     let directory = TempDir::new().unwrap();

@@ -117,3 +117,29 @@ async fn an_invalid_idempotency_key_is_rejected() {
         json!([])
     );
 }
+
+#[tokio::test]
+async fn a_new_key_is_refused_while_there_are_too_many() {
+    let platform = Platform::configured(|tokens| tokens.max_idempotency_keys(1));
+    let client = Client::new(&platform).await;
+    client
+        .post("/apps", json!({"name": "b", "id": "b"}))
+        .await
+        .created();
+    let new = json!({"app_id": "b", "name": "ci"});
+    with_key(&client, "/tokens", new.clone(), "k1")
+        .await
+        .created();
+    let refused = with_key(&client, "/tokens", new.clone(), "k2").await;
+    assert_eq!(refused.header("retry-after"), "60");
+    let detail = refused.problem(503, "too_many_keys");
+    assert!(
+        detail.contains("send the same request again later"),
+        "{detail}"
+    );
+    client.recorded("token.issue", "too_many_keys").await;
+
+    let again = with_key(&client, "/tokens", new.clone(), "k1").await;
+    again.problem(409, "repeated");
+    client.post("/tokens", new).await.created();
+}

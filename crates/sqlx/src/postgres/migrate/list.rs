@@ -329,7 +329,7 @@ pub(super) const MIGRATIONS: [Migration; 10] = [
         min_writer: 5,
         sql: include_str!("../../../migrations/postgres/0010_nodes.sql"),
         rights: &[
-            // Every role reads the nodes and the maximum bound, and managers set it.
+            // Every role reads the nodes and the maximum bound.
             Right::Relation {
                 new: "api_token_nodes",
                 like: "api_token_changes",
@@ -337,10 +337,6 @@ pub(super) const MIGRATIONS: [Migration; 10] = [
             Right::Relation {
                 new: "api_token_fleet",
                 like: "api_token_changes",
-            },
-            Right::Relation {
-                new: "api_token_fleet",
-                like: "api_token_apps",
             },
             // Nodes that record usage register themselves.
             Right::Updating {
