@@ -91,18 +91,17 @@ impl FollowerBuilder {
     }
 
     /// Sets the shortest time between two reads of the change log that [notifications](ChangeLog::changed) cause.
-    /// Defaults to a tenth of a second.
+    /// Defaults to 0.1 ms for each [registered](crate::ApiTokens::join_fleet) node, and at least 10 ms. If this
+    /// node does not register, the number of nodes is not known, and the default is 100 ms.
     ///
     /// The first notification makes the follower read immediately. If more come within this interval, it reads
     /// once more, at a random time between this interval and one and a half times as long. So a single change is
     /// applied without a delay, and many changes cause few reads. Reads at the
     /// [`poll_interval`](Self::poll_interval) do not count. Notifications never add to the bound on staleness.
     ///
-    /// Each notification makes every node read at the same time. By default, this interval is therefore longer
-    /// in a fleet of more than a thousand [registered](crate::ApiTokens::join_fleet) nodes: 0.1 ms for each node,
-    /// so that all of them together read at most 10,000 times a second because of notifications. In a large fleet
-    /// that is not registered, set a longer interval, or use
-    /// [`without_notifications`](Self::without_notifications).
+    /// Each notification makes every node read at the same time. With the default, all registered nodes together
+    /// read at most 10,000 times a second because of notifications. In a large fleet that is not registered, set
+    /// a longer interval, or use [`without_notifications`](Self::without_notifications).
     #[must_use]
     pub fn notification_interval(mut self, interval: Duration) -> Self {
         self.notifications = Notifications::Every(interval);

@@ -17,12 +17,13 @@ use crate::{
     store::ChangeLog,
 };
 
-/// The default interval of a fleet that is small, or whose size is not known.
+/// The default interval of a fleet whose size is not known.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The default interval for each registered node, so that all nodes together read at most 10,000 times a second
-/// because of notifications.
+/// because of notifications, and the shortest one.
 const INTERVAL_PER_NODE: Duration = Duration::from_micros(100);
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Which notifications a follower uses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,10 +40,10 @@ impl Notifications {
     /// The shortest time between two reads that notifications cause.
     fn interval(self, shared: &Shared) -> Duration {
         match self {
-            Self::BySize => {
-                let nodes = u32::try_from(shared.fleet_nodes()).unwrap_or(u32::MAX);
-                INTERVAL.max(INTERVAL_PER_NODE * nodes)
-            }
+            Self::BySize => match u32::try_from(shared.fleet_nodes()).unwrap_or(u32::MAX) {
+                0 => INTERVAL,
+                nodes => SHORTEST.max(INTERVAL_PER_NODE * nodes),
+            },
             Self::Every(interval) => interval,
             Self::None => Duration::MAX,
         }

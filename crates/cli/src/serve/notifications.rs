@@ -11,8 +11,8 @@ use crate::time;
 #[group(skip)]
 pub(super) struct Options {
     /// Shortest time between two reads of the change log that notifications of changes cause, such as `1s`, or
-    /// `never` to read it only at intervals. Defaults to 100 ms, and to more in a fleet of more than a thousand
-    /// nodes, so that many changes do not make all nodes read together
+    /// `never` to read it only at intervals. Defaults to 0.1 ms for each registered node and at least 10 ms, or to
+    /// 100 ms if this node does not register
     #[arg(long, value_name = "DURATION")]
     notification_interval: Option<Interval>,
 }
