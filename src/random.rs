@@ -39,13 +39,15 @@ impl Entropy for SystemEntropy {
 /// clients that failed together do not retry together.
 #[must_use]
 pub fn jittered(pause: Duration) -> Duration {
+    pause - random_part(pause / 2)
+}
+
+/// Returns a random part of a duration: at least zero, and less than all of it. Without randomness, returns zero.
+pub(crate) fn random_part(whole: Duration) -> Duration {
     let mut random = [0; 4];
     match SystemEntropy.fill(&mut random) {
-        Ok(()) => {
-            let share = f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX);
-            pause.mul_f64(0.5 + share / 2.0)
-        }
-        Err(_) => pause,
+        Ok(()) => whole.mul_f64(f64::from(u32::from_ne_bytes(random)) / 2_f64.powi(32)),
+        Err(_) => Duration::ZERO,
     }
 }
 
@@ -68,6 +70,12 @@ impl EntropyError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_the_longest_duration_is_shorter_than_it() {
+        assert!((0..1000).all(|_| random_part(Duration::MAX) < Duration::MAX));
+        assert_eq!(random_part(Duration::ZERO), Duration::ZERO);
+    }
 
     #[test]
     fn a_jittered_pause_is_between_half_of_it_and_all_of_it() {

@@ -2,7 +2,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64},
+        atomic::{AtomicBool, AtomicI64, AtomicU64},
     },
     time::Duration,
 };
@@ -175,6 +175,7 @@ impl AuthenticatorBuilder {
                 store_events: StoreEvents::default(),
                 snapshot_saved_at: AtomicI64::new(0),
                 records_usage: AtomicBool::new(false),
+                fleet_nodes: AtomicU64::new(0),
             }),
         }
     }

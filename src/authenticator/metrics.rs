@@ -13,7 +13,7 @@ pub(super) async fn publish_during<T>(
 #[cfg(not(feature = "metrics"))]
 impl super::Authenticator {
     #[expect(clippy::unused_self, reason = "it is used with the feature")]
-    pub(crate) fn publish_fleet(&self, _: &crate::store::FleetState) {}
+    pub(super) fn publish_fleet(&self, _: &crate::store::FleetState) {}
 }
 
 #[cfg(feature = "metrics")]
@@ -85,7 +85,7 @@ mod enabled {
 
     impl Authenticator {
         /// Publishes the state of the fleet.
-        pub(crate) fn publish_fleet(&self, state: &FleetState) {
+        pub(in crate::authenticator) fn publish_fleet(&self, state: &FleetState) {
             describe_gauge!(FLEET_NODES, Unit::Count, "Registered nodes.");
             describe_gauge!(
                 FLEET_LAG,

@@ -27,6 +27,7 @@ mod recheck;
 mod recording;
 mod refresh;
 mod required;
+mod rounds;
 mod seen;
 mod shared;
 mod snapshot;
@@ -36,7 +37,12 @@ mod usage;
 mod uses;
 mod weight;
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 pub(crate) use admission::{Admission, Confirmation, Lookup, confirmed};
 pub use builder::AuthenticatorBuilder;
@@ -54,7 +60,7 @@ use shared::Shared;
 use crate::{
     model::{app::AppId, principal::AppPrincipal},
     rejection::{CredentialFault, Rejection},
-    store::{ChangeLog, TokenStore, UsageLog},
+    store::{ChangeLog, FleetState, TokenStore, UsageLog},
     telemetry,
     time::Clock,
     token::{TokenDigest, TokenId, is_b64token},
@@ -316,6 +322,12 @@ impl Authenticator {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats::of(&self.shared)
+    }
+
+    /// Records and publishes the state of the fleet.
+    pub(crate) fn record_fleet(&self, state: &FleetState) {
+        self.shared.fleet_nodes.store(state.nodes, Relaxed);
+        self.publish_fleet(state);
     }
 
     pub(crate) fn count_refusal(&self, rejection: &Rejection) {

@@ -65,7 +65,8 @@ impl UsageRecorderBuilder {
     }
 
     /// Sets how often usage is recorded. Defaults to once a minute. Usage is also recorded when the
-    /// recorder stops.
+    /// recorder stops. The first wait is a random part of this interval, and each later one is randomly
+    /// shortened by up to an eighth.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval.max(Duration::from_millis(1));
         self

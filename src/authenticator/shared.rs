@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) snapshot_saved_at: AtomicI64,
     /// Whether a task records usage.
     pub(super) records_usage: AtomicBool,
+    /// How many nodes are registered; zero if that is not known.
+    pub(super) fleet_nodes: AtomicU64,
 }
 
 impl Shared {
@@ -49,6 +51,11 @@ impl Shared {
     pub(super) fn snapshot_saved_at(&self) -> Option<Timestamp> {
         let saved_at = self.snapshot_saved_at.load(Relaxed);
         (saved_at != 0).then(|| from_microseconds(saved_at))
+    }
+
+    /// Returns how many nodes are registered, or zero if that is not known.
+    pub(super) fn fleet_nodes(&self) -> u64 {
+        self.fleet_nodes.load(Relaxed)
     }
 
     pub(super) fn evict(&self, digest: &TokenDigest) {

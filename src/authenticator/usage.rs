@@ -7,12 +7,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::{
-    sync::oneshot,
-    time::{MissedTickBehavior, interval, timeout},
-};
+use tokio::{sync::oneshot, time::timeout};
 
-use super::{Shared, bisect::Bisection, entry::seconds};
+use super::{Shared, bisect::Bisection, entry::seconds, rounds::Rounds};
 use crate::{
     store::{StoreError, Usage, UsageLog, catch_panic},
     token::TokenId,
@@ -53,13 +50,11 @@ impl Recorder {
 
     /// Records at intervals, and once more when it is to stop.
     pub(super) async fn run(mut self, mut ended: oneshot::Receiver<()>) -> Result<(), StoreError> {
-        let mut records = interval(self.every);
-        records.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        records.tick().await;
+        let mut rounds = Rounds::new(self.every);
         loop {
             tokio::select! {
                 _ = &mut ended => return self.record().await,
-                _ = records.tick() => drop(self.record().await),
+                () = rounds.next() => drop(self.record().await),
             }
         }
     }

@@ -25,7 +25,7 @@ pub(super) struct Heartbeat {
 impl Heartbeat {
     /// Reports until it is dropped.
     pub(super) async fn run(mut self, state: FleetState) {
-        self.authenticator.publish_fleet(&state);
+        self.authenticator.record_fleet(&state);
         let mut pace = Pace::of(state.nodes);
         loop {
             self.pause(pace).await;
@@ -34,7 +34,7 @@ impl Heartbeat {
             let reported = within(catch_panic(|| self.registry.report(&self.report))).await;
             match reported {
                 Ok(state) => {
-                    self.authenticator.publish_fleet(&state);
+                    self.authenticator.record_fleet(&state);
                     pace = Pace::of(state.nodes);
                 }
                 Err(error) => {

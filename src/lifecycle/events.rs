@@ -205,7 +205,7 @@ impl Following {
             // Before the read, so that a change during it is noticed.
             let notifying = Arc::clone(&self.notifying);
             let notification: BoxFuture<'_, ()> = match notifying.change_log() {
-                Some(log) => listen(log).await,
+                Some(log) => listen(log.changed()).await,
                 None => Box::pin(std::future::pending()),
             };
             if self.read().await? {

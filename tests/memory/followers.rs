@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use tower_api_tokens::{
-    Authenticator, Follower, MemoryStore, RejectionKind, StoreError, StoreErrorKind,
+    Authenticator, Follower, MemoryStore, RejectionKind, StoreError, StoreErrorKind, testing::Fault,
 };
 
 use crate::support::{BOUND, Node, ci, known, new_node, node_on};
@@ -46,16 +47,41 @@ async fn a_second_follower_is_refused_while_one_runs() {
 async fn a_follower_that_failed_to_start_does_not_block_the_next_one() {
     let node = new_node();
     node.store
-        .set_fault(tower_api_tokens::testing::Fault::Error(
-            StoreErrorKind::Unavailable,
-        ));
+        .set_fault(Fault::Error(StoreErrorKind::Unavailable));
     for _ in 0..3 {
         let error = follow(&node).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     }
-    node.store.set_fault(tower_api_tokens::testing::Fault::None);
+    node.store.set_fault(Fault::None);
     let follower = follow(&node).await.unwrap();
     follower.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_starts_on_a_store_that_has_to_connect_for_longer_than_a_lookup_may_take() {
+    let node = new_node();
+    node.store.set_fault(Fault::Hang);
+    let connects = async {
+        sleep(Duration::from_secs(9)).await;
+        node.store.set_fault(Fault::None);
+    };
+    let (follower, ()) = tokio::join!(node.tokens.follow().start(), connects);
+    let follower = follower.unwrap();
+    // From then on, a read may take only as long as a lookup.
+    node.store.set_fault(Fault::HangForEver);
+    let begun = Instant::now();
+    assert!(follower.catch_up().await.is_err());
+    assert!(begun.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_does_not_wait_for_ever_for_a_store_that_hangs() {
+    let node = new_node();
+    node.store.set_fault(Fault::HangForEver);
+    let begun = Instant::now();
+    let error = node.tokens.follow().start().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(begun.elapsed() < Duration::from_secs(11));
 }
 
 #[tokio::test]

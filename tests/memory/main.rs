@@ -6,6 +6,7 @@ mod flights;
 mod floods;
 mod followers;
 mod following;
+mod pacing;
 mod recheck;
 #[cfg(unix)]
 mod snapshots;

@@ -19,6 +19,8 @@ pub(crate) struct Lookup {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Connection {
     Closed,
+    /// It is being opened, whether or not a lookup still waits for it.
+    Opening(JobId),
     Idle,
     Busy(JobId, Lookup),
     /// The lookup has timed out, and the statement is still running.
@@ -51,8 +53,12 @@ pub(crate) struct Follower {
     pub(crate) lease_until: u64,
     pub(crate) reading: Option<Reading>,
     pub(crate) is_connected: bool,
-    /// Whether a notification came during a reading.
+    /// The connection that is being opened.
+    pub(crate) connecting: Option<JobId>,
+    /// Whether a notification has come that no reading has included yet.
     pub(crate) is_woken: bool,
+    /// When a notification may cause a reading again.
+    pub(crate) rests_until: u64,
     /// Whether a poll came due during a reading.
     pub(crate) is_due: bool,
     /// Whether its connection is busy with a notification.
@@ -91,7 +97,9 @@ impl Node {
                 lease_until: 0,
                 reading: None,
                 is_connected: false,
+                connecting: None,
                 is_woken: false,
+                rests_until: 0,
                 is_due: false,
                 is_notified: false,
                 ticks: 0,
@@ -123,6 +131,7 @@ impl Node {
         let busy = |connection: &&Connection| matches!(connection, Connection::Busy(..));
         self.connections.iter().filter(busy).count() + self.waiting.len()
     }
+
     /// How many requests wait for a lookup.
     pub(crate) fn waiting_requests(&self) -> u64 {
         let running = self.connections.iter().map(|connection| match connection {

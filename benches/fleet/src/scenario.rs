@@ -78,34 +78,51 @@ pub struct NodeSettings {
     pub usage_interval: Option<Duration>,
     /// Whether notifications reach the node.
     pub is_notified: bool,
-    /// The share of the poll interval and the usage interval by which each wait is randomly shortened.
+    /// The shortest time between two reads that notifications cause. By default, it depends on the number of
+    /// registered nodes.
+    pub notification_interval: Option<Duration>,
+    /// The share of the poll interval and the usage interval by which each wait is randomly shortened. Unless it
+    /// is zero, the first wait is a random part of the interval.
     pub jitter: f64,
     /// How nodes register themselves, if they do.
     pub registration: Option<Registration>,
 }
 
-/// How nodes register: less often the more there are.
+impl NodeSettings {
+    /// The shortest time between two reads that notifications cause, in a fleet of this many nodes.
+    #[must_use]
+    pub fn notification_interval_of(&self, nodes: usize) -> Duration {
+        let registered = self.registration.map_or(0, |_| nodes);
+        self.notification_interval
+            .unwrap_or_else(|| match registered as u64 {
+                0 => Duration::from_millis(100),
+                nodes => Duration::from_micros(100 * nodes).max(Duration::from_millis(10)),
+            })
+    }
+}
+
+/// How nodes register, and report what they have applied: less often the more there are.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Registration {
     /// The shortest interval.
     pub interval: Duration,
-    /// How many registrations a second all nodes send at most.
+    /// How many nodes there are for each second of the interval.
     pub most: f64,
 }
 
 impl Default for Registration {
-    /// Each node every ten seconds, and all together at most twenty times a second.
+    /// Each node every second, and for every fifty nodes a second later.
     fn default() -> Self {
         Self {
-            interval: Duration::from_secs(10),
-            most: 20.0,
+            interval: Duration::from_secs(1),
+            most: 50.0,
         }
     }
 }
 
 impl Registration {
-    /// How often each of this many nodes registers.
+    /// The longest time between two reports of each of this many nodes.
     #[must_use]
     pub fn interval_of(&self, nodes: usize) -> Duration {
         self.interval
@@ -180,8 +197,9 @@ impl Scenario {
                 snapshot_rate: 2e6,
                 usage_interval: Some(Duration::from_secs(60)),
                 is_notified: true,
-                jitter: 0.0,
-                registration: None,
+                notification_interval: None,
+                jitter: 0.125,
+                registration: Some(Registration::default()),
             },
             database: Database {
                 cores: 16.0,

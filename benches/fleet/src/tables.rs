@@ -149,7 +149,7 @@ pub fn restarts() -> String {
         };
         scenario.duration = match preloads {
             true => Duration::from_secs(150),
-            false => within + Duration::from_secs(30),
+            false => within + Duration::from_secs(60),
         };
         let outcome = simulate(&scenario);
         let seconds = |at: Option<f64>, never: &str| at.map_or(never.to_owned(), figure);

@@ -35,6 +35,10 @@ const BATCH: usize = 1000;
 /// lags may not yet have a revision that another one has shown.
 const GAPS: usize = 2;
 
+/// How long each read may take before the follower has begun, if lookups may not take longer. The store may first
+/// have to connect, and a server to which many nodes connect together is slow.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A snapshot that is in the cache.
 struct Restored {
     revision: Revision,
@@ -53,6 +57,8 @@ pub(super) struct LogReader {
     pub(super) shared: Arc<Shared>,
     pub(super) log: Arc<dyn ChangeLog>,
     claim: Claim,
+    /// How long a read may take.
+    timeout: Duration,
     /// Whether the last read of the log failed.
     has_failed: bool,
     /// The wall clock at the latest read.
@@ -71,10 +77,12 @@ impl LogReader {
         snapshot: Option<&Arc<PrivateFile>>,
     ) -> Result<(Self, Begun), StoreError> {
         let latest = shared.clock.now();
+        let timeout = shared.lookups.timeout();
         let mut reader = Self {
             shared,
             log,
             claim,
+            timeout: timeout.max(START_TIMEOUT),
             has_failed: false,
             latest,
             has_restarted: false,
@@ -89,6 +97,7 @@ impl LogReader {
             reader.restart(revision, read_at)?;
         }
         reader.apply_all().await?;
+        reader.timeout = timeout;
         let begun = reader.begun(restored);
         Ok((reader, begun))
     }
@@ -182,12 +191,12 @@ impl LogReader {
         self.shared.clock.precise_monotonic()
     }
 
-    /// Reads from the log, with the lookup timeout.
+    /// Reads from the log, with a timeout.
     async fn read<T, F>(&self, reading: impl FnOnce() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let read = timeout(self.shared.lookups.timeout(), catch_panic(reading)).await;
+        let read = timeout(self.timeout, catch_panic(reading)).await;
         read.map_err(StoreError::unavailable)?
     }
 

@@ -15,7 +15,7 @@ use std::{
 use futures_util::{Stream, TryStreamExt, stream};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -28,8 +28,8 @@ use crate::{
         positions::{Freshness, Positions},
         preload::Loss,
         refresh::{self, Refresher},
+        rounds::Rounds,
     },
-    random::jittered,
     store::{ChangeLog, LivePage, LiveStream, Revision, StoreError, catch_panic, live_pages},
     telemetry,
     token::TokenId,
@@ -105,9 +105,8 @@ impl Preloader {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let mut ticks = interval(poll_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // After a failure, the next attempt is at the next tick, not immediately.
+        let mut rounds = Rounds::new(poll_interval);
+        // After a failure, the next attempt is in the next round, not immediately.
         let mut pauses = false;
         loop {
             let waits = tokio::select! {
@@ -118,12 +117,12 @@ impl Preloader {
                 },
                 () = shared.cache.preload.work.notified(), if !pauses => None,
                 () = shared.cache.grants.work.notified(), if !pauses => None,
-                _ = ticks.tick() => None,
+                () = rounds.next() => None,
             };
             let refreshed = self.refresh().await;
             pauses = refreshed.is_err() || shared.cache.preload.wants_scan().is_some();
             if refreshed.is_err() {
-                ticks.reset_after(jittered(poll_interval));
+                rounds.retry();
             }
             if let Some(waits) = waits {
                 let _ = waits.send(refreshed);

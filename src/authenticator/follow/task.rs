@@ -1,29 +1,28 @@
 //! The background task of a follower.
 
 use std::{
-    future::{pending, poll_fn, ready},
-    panic::AssertUnwindSafe,
+    future::pending,
     pin::pin,
     sync::{Arc, OnceLock},
-    task::Poll,
     time::Duration,
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{
     CatchUp, Claim, LogReader, PreloadSource,
     catch_up::Done,
+    notifications::{Notifications, Notified},
     preloader::{OnLoad, Preloader},
     snapshots::Snapshots,
 };
 use crate::{
     authenticator::{
         Shared, refresh,
+        rounds::Rounds,
         snapshot::PrivateFile,
         usage::{self, STOP_TIMEOUT},
     },
@@ -44,6 +43,7 @@ pub(super) struct Task {
     pub(super) inbox: mpsc::Receiver<CatchUp>,
     pub(super) end: Arc<Notify>,
     pub(super) poll_interval: Duration,
+    pub(super) notifications: Notifications,
 }
 
 impl Task {
@@ -101,7 +101,13 @@ impl Task {
         };
         let waits = refreshes.then_some(waits);
         // The follower keeps its claim, and with it the cache, while the cache is saved.
-        let mut following = pin!(follow(reader, self.inbox, waits, self.poll_interval));
+        let mut following = pin!(follow(
+            reader,
+            self.inbox,
+            waits,
+            self.poll_interval,
+            self.notifications,
+        ));
         tokio::select! {
             () = &mut following => {}
             // Neither of these delays reading the log.
@@ -128,32 +134,33 @@ async fn follow(
     mut requests: mpsc::Receiver<CatchUp>,
     waits: Option<mpsc::UnboundedSender<Done>>,
     poll_interval: Duration,
+    notifications: Notifications,
 ) {
-    let mut polls = interval(poll_interval);
-    polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut polls = Rounds::new(poll_interval);
     let (log, shared) = (Arc::clone(&reader.log), Arc::clone(&reader.shared));
-    let mut notification = listen(&*log).await;
+    let mut notified = Notified::new(notifications, Arc::clone(&shared), log).await;
     loop {
+        let (mut request, mut is_poll) = (None, false);
         tokio::select! {
-            request = requests.recv() => {
-                let Some(CatchUp { done, refreshes }) = request else {
-                    return;
-                };
-                let caught_up = reader.catch_up().await;
-                match &waits {
-                    Some(waits) if refreshes && caught_up.is_ok() => drop(waits.send(done)),
-                    _ => drop(done.send(caught_up)),
-                }
+            requested = requests.recv() => match requested {
+                Some(requested) => request = Some(requested),
+                None => return,
             },
-            () = shared.cache.progress.wanted.notified() => drop(reader.catch_up().await),
-            () = &mut notification => {
-                notification = listen(&*log).await;
-                drop(reader.catch_up().await);
+            () = shared.cache.progress.wanted.notified() => {}
+            () = notified.due() => {}
+            () = polls.next() => is_poll = true,
+        }
+        notified.begin_read().await;
+        let caught_up = reader.catch_up().await;
+        // A failed read is tried again; the lease limits for how long that can go on.
+        if is_poll && caught_up.is_err() {
+            polls.retry();
+        }
+        if let Some(CatchUp { done, refreshes }) = request {
+            match &waits {
+                Some(waits) if refreshes && caught_up.is_ok() => drop(waits.send(done)),
+                _ => drop(done.send(caught_up)),
             }
-            // A failed read is tried again; the lease limits for how long that can go on.
-            _ = polls.tick() => if reader.catch_up().await.is_err() {
-                polls.reset_after(jittered(poll_interval));
-            },
         }
     }
 }
@@ -169,25 +176,4 @@ async fn look_up_apps(shared: &Arc<Shared>, poll_interval: Duration) {
         // Until it succeeds, requests look the app up.
         drop(refresh::read_apps(shared).await);
     }
-}
-
-/// Waits for a notification from now on, rather than from the first poll of the future: it may
-/// arrive during a read that no longer shows the change.
-pub(crate) async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
-    let mut notification = Box::pin(async move {
-        // A log that panics sends no notifications. Changes are then read at intervals.
-        if AssertUnwindSafe(log.changed())
-            .catch_unwind()
-            .await
-            .is_err()
-        {
-            pending().await
-        }
-    });
-    let has_come =
-        poll_fn(|context| Poll::Ready(notification.as_mut().poll(context).is_ready())).await;
-    if has_come {
-        return Box::pin(ready(()));
-    }
-    notification
 }

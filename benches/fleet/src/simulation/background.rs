@@ -82,8 +82,7 @@ impl Simulation<'_> {
         let cost = self.scenario.costs.registration;
         self.send(PRIMARY, id, Work::Registration, cost);
         let interval = registration.interval_of(self.nodes.len()).as_nanos() as u64;
-        // Half to all of twice the interval: random, and on average the interval.
-        let wait = self.random.part_of(interval) + interval / 2;
+        let wait = self.random.jittered(interval);
         self.schedule.add(self.now + wait, Event::Register(id));
     }
 }

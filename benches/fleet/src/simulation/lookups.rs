@@ -3,7 +3,7 @@
 use super::{
     Simulation,
     schedule::{Event, NodeId},
-    servers::Work,
+    servers::{OPENED_WITHIN, Work},
 };
 use crate::{
     node::{Connection, Lookup},
@@ -53,45 +53,91 @@ impl Simulation<'_> {
             begun: self.now,
             requests: 1,
         };
+        self.refuse_late(id);
         let node = &mut self.nodes[id as usize];
         if let Some(lookup) = node.in_flight(rank) {
             lookup.requests += 1;
             self.counts.joined += 1;
         } else if node.lookups() >= self.scenario.node.max_lookups {
-            self.refuse(lookup);
+            self.refuse(lookup, self.now);
         } else {
             node.waiting.push_back(lookup);
             self.use_connections(id);
         }
     }
 
-    /// Gives the waiting lookups the connections that are free.
+    /// Refuses the lookups that have waited for too long.
+    fn refuse_late(&mut self, id: NodeId) {
+        let latest = self.now.checked_sub(self.lookup_timeout);
+        let is_late = |lookup: &Lookup| latest.is_some_and(|latest| lookup.begun <= latest);
+        while let Some(lookup) = self.nodes[id as usize].waiting.front().copied()
+            && is_late(&lookup)
+        {
+            self.nodes[id as usize].waiting.pop_front();
+            self.refuse(lookup, lookup.begun + self.lookup_timeout);
+        }
+    }
+
+    /// Gives the waiting lookups the connections that are free, and opens connections for the others.
     fn use_connections(&mut self, id: NodeId) {
+        self.refuse_late(id);
         for connection in 0..self.nodes[id as usize].connections.len() {
             let node = &mut self.nodes[id as usize];
-            let is_open = match node.connections[connection] {
-                Connection::Idle => true,
-                Connection::Closed => false,
-                Connection::Busy(..) | Connection::Abandoned(_) => continue,
-            };
-            let deadline = |lookup: &Lookup| lookup.begun + self.lookup_timeout;
-            let Some(lookup) = node.waiting.pop_front() else {
+            if matches!(node.connections[connection], Connection::Idle)
+                && let Some(lookup) = node.waiting.pop_front()
+            {
+                self.look_up(id, connection, lookup);
+            }
+        }
+        let node = &self.nodes[id as usize];
+        let is_opening = |connection: &&Connection| matches!(connection, Connection::Opening(_));
+        let opening = node.connections.iter().filter(is_opening).count();
+        for _ in opening..node.waiting.len() {
+            let connections = &self.nodes[id as usize].connections;
+            let is_closed = |connection: &Connection| matches!(connection, Connection::Closed);
+            let Some(closed) = connections.iter().position(is_closed) else {
                 return;
             };
-            if deadline(&lookup) <= self.now {
-                self.refuse(lookup);
-                return self.use_connections(id);
-            }
-            let (server, mut cost) = (node.server, self.scenario.costs.lookup);
-            let until = deadline(&lookup);
-            if !is_open {
-                cost = self.with_connect(cost);
-            }
-            let job = self.send(server, id, Work::Lookup(connection), cost);
-            self.nodes[id as usize].connections[connection] = Connection::Busy(job, lookup);
-            let timeout = Event::LookupTimeout(id, connection, job, self.serial(job));
-            self.schedule.add(until, timeout);
+            self.open(id, closed);
         }
+    }
+
+    fn look_up(&mut self, id: NodeId, connection: usize, lookup: Lookup) {
+        let (server, cost) = (self.nodes[id as usize].server, self.scenario.costs.lookup);
+        let job = self.send(server, id, Work::Lookup(connection), cost);
+        self.nodes[id as usize].connections[connection] = Connection::Busy(job, lookup);
+        let timeout = Event::LookupTimeout(id, connection, job, self.serial(job));
+        self.schedule
+            .add(lookup.begun + self.lookup_timeout, timeout);
+    }
+
+    fn open(&mut self, id: NodeId, connection: usize) {
+        let (server, cost) = (self.nodes[id as usize].server, self.connect());
+        let job = self.send(server, id, Work::Open(connection), cost);
+        self.nodes[id as usize].connections[connection] = Connection::Opening(job);
+        let timeout = Event::OpenTimeout(id, connection, job, self.serial(job));
+        self.schedule.add(self.now + OPENED_WITHIN, timeout);
+    }
+
+    /// A connection is open, whether or not a lookup still waits for it.
+    pub(super) fn opened(&mut self, id: NodeId, connection: usize, job: JobId) {
+        self.end_opening(id, connection, job, Connection::Idle);
+    }
+
+    pub(super) fn open_timeout(&mut self, id: NodeId, connection: usize, job: JobId) {
+        if self.end_opening(id, connection, job, Connection::Closed) {
+            self.abandon(job);
+        }
+    }
+
+    fn end_opening(&mut self, id: NodeId, connection: usize, job: JobId, then: Connection) -> bool {
+        let node = &mut self.nodes[id as usize];
+        match node.connections[connection] {
+            Connection::Opening(opening) if opening == job => node.connections[connection] = then,
+            _ => return false,
+        }
+        self.use_connections(id);
+        true
     }
 
     pub(super) fn looked_up(&mut self, id: NodeId, connection: usize, job: JobId) {
@@ -132,7 +178,7 @@ impl Simulation<'_> {
             && busy == job
         {
             node.connections[connection] = Connection::Abandoned(job);
-            self.refuse(lookup);
+            self.refuse(lookup, self.now);
             let close = Event::Close(id, connection, job, self.serial(job));
             self.schedule.add(self.now + GRACE, close);
         }
@@ -149,8 +195,8 @@ impl Simulation<'_> {
         }
     }
 
-    fn refuse(&mut self, lookup: Lookup) {
+    fn refuse(&mut self, lookup: Lookup, at: u64) {
         self.counts.refused += lookup.requests;
-        self.last_refused = Some(self.now);
+        self.last_refused = self.last_refused.max(Some(at));
     }
 }

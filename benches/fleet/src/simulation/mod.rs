@@ -50,6 +50,7 @@ struct Simulation<'s> {
     poll_interval: u64,
     max_staleness: u64,
     lookup_timeout: u64,
+    notification_interval: u64,
     usage_interval: Option<u64>,
     round_trip: u64,
     commit: u64,
@@ -107,6 +108,7 @@ impl<'s> Simulation<'s> {
             poll_interval: nanoseconds(node.poll_interval),
             max_staleness: nanoseconds(node.max_staleness),
             lookup_timeout: nanoseconds(node.lookup_timeout),
+            notification_interval: nanoseconds(node.notification_interval_of(scenario.nodes)),
             usage_interval: node.usage_interval.map(nanoseconds),
             round_trip: nanoseconds(database.round_trip),
             commit: nanoseconds(database.commit),
@@ -131,6 +133,14 @@ impl<'s> Simulation<'s> {
     fn jittered(&mut self, wait: u64) -> u64 {
         let most = wait as f64 * self.scenario.node.jitter;
         wait - self.random.part_of(most as u64)
+    }
+
+    /// The first wait of a node, which is `plain` if nodes do not shorten waits.
+    fn first_wait(&mut self, interval: u64, plain: u64) -> u64 {
+        match self.scenario.node.jitter {
+            0.0 => plain,
+            _ => self.random.part_of(interval),
+        }
     }
 
     fn run(mut self) -> Outcome {
@@ -201,6 +211,17 @@ impl<'s> Simulation<'s> {
             Event::Loaded(node) => self.loaded(node),
             Event::Tick(node, ticks) => self.tick(node, ticks),
             Event::Wake(node) => self.wake(node),
+            Event::Rested(node) => self.use_notification(node),
+            Event::LinkTimeout(node, job, serial) => {
+                if self.is_same(job, serial) {
+                    self.link_timeout(node, job);
+                }
+            }
+            Event::OpenTimeout(node, connection, job, serial) => {
+                if self.is_same(job, serial) {
+                    self.open_timeout(node, connection, job);
+                }
+            }
             Event::ReadingTimeout(node, job, serial) => {
                 if self.is_same(job, serial) {
                     self.reading_timeout(node, job);

@@ -27,6 +27,11 @@ pub(super) enum Event {
     Tick(NodeId, u32),
     /// A notification arrives.
     Wake(NodeId),
+    /// A notification may cause a reading again.
+    Rested(NodeId),
+    /// The connection of a follower, or of lookups, takes too long to open.
+    LinkTimeout(NodeId, JobId, Serial),
+    OpenTimeout(NodeId, usize, JobId, Serial),
     ReadingTimeout(NodeId, JobId, Serial),
     LeaseEnds(NodeId),
     /// A request whose token is missing.

@@ -13,6 +13,9 @@ use crate::{
 /// How long a server takes to notice that the client of a statement is gone.
 const DETECTION: u64 = 500_000_000;
 
+/// How long a node waits for a connection to open.
+pub(super) const OPENED_WITHIN: u64 = 10_000_000_000;
+
 pub(super) const PRIMARY: usize = 0;
 
 #[derive(Debug)]
@@ -38,8 +41,12 @@ pub(super) enum Work {
     Start(u8),
     CatchUp,
     Poll,
+    /// Opens the connection of a follower.
+    Link,
     Notification,
     Lookup(usize),
+    /// Opens a connection for lookups.
+    Open(usize),
     /// Reads changed tokens again, for a preloaded cache.
     Refresh,
     Usage(f64),
@@ -52,8 +59,8 @@ impl Work {
         Some(match self {
             Self::Start(_) | Self::CatchUp => Kind::Start,
             Self::Poll => Kind::Poll,
-            // The server sends it.
-            Self::Notification => return None,
+            // The server sends it, or it is counted as a connection.
+            Self::Notification | Self::Link | Self::Open(_) => return None,
             Self::Lookup(_) | Self::Refresh => Kind::Lookup,
             Self::Usage(_) => Kind::Usage,
             Self::Registration => Kind::Registration,
@@ -97,6 +104,11 @@ impl Simulation<'_> {
         processor.begin(self.now, id, cost.processor * 1000.0);
         self.look_at(server);
         id
+    }
+
+    /// The cost of a new connection.
+    pub(super) fn connect(&mut self) -> Cost {
+        self.with_connect(Cost::default())
     }
 
     /// Adds the cost of a new connection to that of a statement.
@@ -196,6 +208,8 @@ impl Simulation<'_> {
             Work::Start(step) => self.stepped(node, step, id),
             Work::CatchUp => self.serve(node),
             Work::Poll => self.read(node, id),
+            Work::Link => self.linked(node, id),
+            Work::Open(connection) => self.opened(node, connection, id),
             Work::Lookup(connection) => self.looked_up(node, connection, id),
             Work::Usage(rows) => self.recorded(node, id, rows),
             Work::Refresh | Work::Registration | Work::Change | Work::Notification => {}

@@ -3,15 +3,12 @@
 use super::{
     Simulation,
     schedule::{Event, NodeId},
-    servers::Work,
+    servers::{OPENED_WITHIN, Work},
 };
 use crate::{costs::Cost, node::Connection, processor::JobId, scenario::Beginning};
 
 /// A node that starts opens as many connections in turn: to check the tables, for lookups, and to follow.
 const STEPS: u8 = 3;
-
-/// How long it waits for each of them.
-const PATIENCE: u64 = 5_000_000_000;
 
 /// The longest time after which a node that could not start is started again.
 const RESTART: u64 = 2_000_000_000;
@@ -74,7 +71,7 @@ impl Simulation<'_> {
         let job = self.send(server, id, Work::Start(step), cost);
         self.nodes[id as usize].starting = Some(job);
         let timeout = Event::StartTimeout(id, job, self.serial(job));
-        self.schedule.add(self.now + PATIENCE, timeout);
+        self.schedule.add(self.now + OPENED_WITHIN, timeout);
     }
 
     /// A node that cannot start exits, and is started again.
@@ -135,12 +132,11 @@ impl Simulation<'_> {
         node.follower.applied = applied;
         node.follower.lease_until = self.now + self.max_staleness;
         self.starts.push(self.now);
-        // The first poll is immediate, unless it is spread.
-        let first = self.poll_interval - self.jittered(self.poll_interval);
+        let first = self.first_wait(self.poll_interval, 0);
         let ticks = self.nodes[id as usize].follower.ticks;
         self.schedule.add(self.now + first, Event::Tick(id, ticks));
         if let Some(interval) = self.usage_interval {
-            let wait = self.jittered(interval);
+            let wait = self.first_wait(interval, interval);
             self.schedule.add(self.now + wait, Event::Usage(id));
         }
         self.begin_registering(id);

@@ -9,6 +9,7 @@ mod log;
 mod maintenance;
 mod membership;
 mod network;
+mod notifications;
 mod observation;
 mod operations;
 mod preload;
@@ -104,6 +105,8 @@ pub(crate) struct Arguments {
     /// How long a token may still be accepted after another process revoked it
     #[arg(long, value_parser = time::duration, default_value = "5s", value_name = "DURATION")]
     max_staleness: Duration,
+    #[command(flatten)]
+    notifications: notifications::Options,
     #[command(flatten)]
     preload: preload::PreloadOptions,
     /// Origin, such as `https://admin.example`, whose pages may make changes. Needed if a proxy in
@@ -336,6 +339,7 @@ fn management(admin: &Admin, has_access_log: bool) -> Router {
 fn follower(session: &Session, arguments: &Arguments) -> FollowerBuilder {
     let follower = session.tokens.follow();
     let follower = follower.poll_interval(poll_interval(arguments.max_staleness));
+    let follower = arguments.notifications.configure(follower);
     let follower = arguments.preload.configure(follower);
     match session.read_only {
         true => follower.without_usage(),

@@ -85,24 +85,29 @@ pub(crate) fn the_example_of_a_configuration_is_valid() {
     };
     let example = deployed("api-tokens.toml");
     check(&example);
-    // Also with everything that it suggests.
+    // Also with what each paragraph suggests.
     let directory = TempDir::new().unwrap();
-    let path = directory.path().join("all.toml");
+    let (path, primary) = (
+        directory.path().join("more.toml"),
+        directory.path().join("primary-url"),
+    );
+    fs::write(&primary, "postgres://edge@db.internal/platform\n").unwrap();
+    fs::set_permissions(&primary, fs::Permissions::from_mode(0o600)).unwrap();
     let text = fs::read_to_string(example).unwrap();
-    let is_suggestion = |line: &&str| line.starts_with("# ") && line.contains(" = ");
-    assert_eq!(text.lines().filter(is_suggestion).count(), 5);
-    let all: Vec<_> = text
-        .lines()
-        .map(|line| {
-            if is_suggestion(&line) {
-                &line[2..]
-            } else {
-                line
-            }
-        })
-        .collect();
-    fs::write(&path, all.join("\n")).unwrap();
-    check(&path);
+    let mut suggestions = 0;
+    for paragraph in text.split("\n\n") {
+        let lines = paragraph.lines().filter_map(|line| line.strip_prefix("# "));
+        let suggested: Vec<_> = lines.filter(|line| line.contains(" = ")).collect();
+        suggestions += suggested.len();
+        let suggested = suggested.join("\n");
+        let suggested = suggested.replace(
+            "/etc/api-tokens/primary-url",
+            &primary.display().to_string(),
+        );
+        fs::write(&path, format!("{text}\n{suggested}")).unwrap();
+        check(&path);
+    }
+    assert_eq!(suggestions, 15);
 }
 
 /// The directories of the service.

@@ -141,7 +141,7 @@ impl Connections {
 
     /// Returns how long a change waits for a connection.
     pub(super) fn patience(&self) -> Duration {
-        self.others.pool().options().get_acquire_timeout()
+        self.others.patience()
     }
 
     pub(super) fn servers(&self) -> &Servers {
@@ -183,7 +183,7 @@ impl Connections {
             Work::Usage => &self.usage,
             Work::Change => &self.changes,
         };
-        let patience = self.pool_for(work).pool().options().get_acquire_timeout();
+        let patience = self.pool_for(work).patience();
         let permit = timeout(patience, Arc::clone(permits).acquire_owned()).await;
         let permit = permit.map_err(|_| {
             StoreError::unavailable("too many concurrent statements for the connections of the store; try again, or raise `max_connections`")

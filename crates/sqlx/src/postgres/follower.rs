@@ -1,6 +1,7 @@
 //! The connection of a follower, which reads the log and receives notifications.
 
 use std::{
+    mem,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -13,7 +14,7 @@ use sqlx::{
     postgres::{PgListener, PgPoolOptions, PgRow},
 };
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Instant, sleep_until, timeout},
 };
@@ -21,6 +22,7 @@ use tower_api_tokens::store::jittered;
 
 use super::{
     connections::{Query, fetch_in_transaction},
+    open::OPENED_WITHIN,
     schema::Schema,
     session::Timeouts,
 };
@@ -35,13 +37,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a connection may be silent before it is checked.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// The timeout for every response of the server.
+/// The timeout for every response of the server, after the connection is open.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the log, listens for notifications, and wakes the followers in this process. It connects on
 /// first use. A lost notification only delays followers, because they poll the log anyway.
 pub(super) struct Follower {
     notified: Arc<Notify>,
+    /// Whether anything in this process has waited for a notification.
+    is_awaited: watch::Sender<bool>,
     /// Whether the next reading uses a new connection.
     leaves: Arc<AtomicBool>,
     source: Source,
@@ -76,6 +80,7 @@ impl Follower {
     pub(super) fn new(source: Source) -> Self {
         Self {
             notified: Arc::default(),
+            is_awaited: watch::Sender::new(false),
             leaves: Arc::default(),
             source,
             running: Mutex::default(),
@@ -97,9 +102,11 @@ impl Follower {
         self.leaves.store(true, Relaxed);
     }
 
-    /// Waits for a notification.
+    /// Waits for a notification. The server sends none before the first call.
     pub(super) async fn changed(&self) {
         let notified = self.notified.notified();
+        self.is_awaited
+            .send_if_modified(|is_awaited| !mem::replace(is_awaited, true));
         drop(self.start());
         notified.await;
     }
@@ -125,7 +132,8 @@ impl Follower {
         }
         let (reads, asked) = mpsc::channel(16);
         let (notified, leaves) = (Arc::clone(&self.notified), Arc::clone(&self.leaves));
-        let serving = serve(self.source.clone(), asked, notified, leaves);
+        let is_awaited = self.is_awaited.subscribe();
+        let serving = serve(self.source.clone(), asked, notified, is_awaited, leaves);
         let task = tokio::spawn(serving);
         let sender = reads.clone();
         *running = Some(Running { task, reads });
@@ -151,9 +159,11 @@ async fn serve(
     source: Source,
     mut reads: mpsc::Receiver<Read>,
     notified: Arc<Notify>,
+    mut is_awaited: watch::Receiver<bool>,
     leaves: Arc<AtomicBool>,
 ) {
     let mut link = Link::default();
+    let mut wants_to_listen = false;
     let (mut pause, mut next_trial) = (PAUSE, Instant::now());
     loop {
         tokio::select! {
@@ -175,7 +185,10 @@ async fn serve(
                     next_trial = Instant::now() + jittered(PAUSE);
                 }
             },
-            () = sleep_until(next_trial), if source.listens && !link.listens => {
+            () = async { drop(is_awaited.wait_for(|is| *is).await) }, if source.listens && !wants_to_listen => {
+                wants_to_listen = true;
+            }
+            () = sleep_until(next_trial), if wants_to_listen && !link.listens => {
                 match link.listen(&source).await {
                     Ok(()) => {
                         // Changes may have happened while it was not listening.
@@ -223,7 +236,7 @@ impl Link {
                 .max_connections(1)
                 .max_lifetime(None)
                 .idle_timeout(None)
-                .acquire_timeout(TIMEOUT)
+                .acquire_timeout(OPENED_WITHIN)
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
                         match keeps_sessions {
@@ -243,8 +256,8 @@ impl Link {
 
     /// Starts to listen, unless the server refuses, as a standby does.
     async fn listen(&mut self, source: &Source) -> Result<(), sqlx::Error> {
-        let listening = async { self.connect(source).await?.listen(CHANNEL).await };
-        let listening = timeout(TIMEOUT, listening).await;
+        let listener = self.connect(source).await?;
+        let listening = timeout(TIMEOUT, listener.listen(CHANNEL)).await;
         let listening = listening.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         self.keep_after(&listening);
         self.listens = listening.is_ok();
@@ -253,6 +266,14 @@ impl Link {
 
     async fn answer(&mut self, source: &Source, read: Read) {
         let Read { query, mut answer } = read;
+        // If the caller gives up meanwhile, its next read finds the connection.
+        if let Err(error) = self.connect(source).await {
+            drop(answer.send(Err(error)));
+            return;
+        }
+        if answer.is_closed() {
+            return;
+        }
         let fetched = tokio::select! {
             fetched = timeout(TIMEOUT, self.fetch(source, query)) => {
                 fetched.unwrap_or(Err(sqlx::Error::PoolTimedOut))

@@ -2,6 +2,9 @@
 //!
 //! `sqlx` pings a connection whenever it is returned to its pool. The connections of the store's own pools are
 //! therefore kept here between statements. They stay counted by their pool, and return to it when they are old.
+//!
+//! A connection is opened in a task, which continues if the caller gives up. If connecting takes longer than a
+//! lookup may wait, each lookup would otherwise stop the connection that the next one needs.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,7 +16,7 @@ use sqlx::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout},
 };
 
@@ -36,12 +39,15 @@ const MOST_AGE: Duration = Duration::from_secs(1800);
 pub(super) struct Lender {
     pool: PgPool,
     kept: Option<Arc<Kept>>,
+    /// As many as the pool may have connections. Each lent connection of the store's own pool has one, and each
+    /// connection that is being opened.
+    permits: Arc<Semaphore>,
+    /// How long a caller waits for a connection.
+    patience: Duration,
 }
 
 /// The connections between two statements, those used last at the end.
 struct Kept {
-    /// As many as the pool may have connections.
-    permits: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
     /// A connection that was idle for longer is tested before it is used.
     trusted: Duration,
@@ -56,25 +62,38 @@ struct Idle {
 impl Lender {
     /// Lends the connections of the caller's pool, which others use too.
     pub(super) fn shared(pool: PgPool) -> Self {
-        Self { pool, kept: None }
+        let patience = pool.options().get_acquire_timeout();
+        Self::new(pool, None, patience)
     }
 
-    /// Lends the connections of the store's own pool.
-    pub(super) fn own(pool: PgPool, trusted: Duration) -> Self {
-        let size = usize::try_from(pool.options().get_max_connections());
+    /// Lends the connections of the store's own pool. A caller waits for `patience` at most, and its pool may take
+    /// longer to open a connection.
+    pub(super) fn own(pool: PgPool, trusted: Duration, patience: Duration) -> Self {
         let kept = Kept {
-            permits: Arc::new(Semaphore::new(size.unwrap_or(usize::MAX))),
             idle: Mutex::default(),
             trusted,
         };
+        Self::new(pool, Some(Arc::new(kept)), patience)
+    }
+
+    fn new(pool: PgPool, kept: Option<Arc<Kept>>, patience: Duration) -> Self {
+        let size = usize::try_from(pool.options().get_max_connections());
+        let size = size.unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Self {
             pool,
-            kept: Some(Arc::new(kept)),
+            kept,
+            permits: Arc::new(Semaphore::new(size)),
+            patience,
         }
     }
 
     pub(super) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Returns how long a caller waits for a connection.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
     }
 
     pub(super) fn status(&self, name: &'static str) -> PoolStatus {
@@ -100,25 +119,62 @@ impl Lender {
             in_transaction,
         };
         let Some(kept) = &self.kept else {
-            lent.connection = Some(self.pool.acquire().await?);
+            lent.connection = Some(self.acquire().await?);
             return Ok(lent);
         };
-        let patience = self.pool.options().get_acquire_timeout();
-        let permit = timeout(patience, Arc::clone(&kept.permits).acquire_owned()).await;
+        let permit = timeout(self.patience, Arc::clone(&self.permits).acquire_owned()).await;
         let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        lent.permit = Some(permit.map_err(|_| sqlx::Error::PoolClosed)?);
+        let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
         while !self.pool.is_closed()
             && let Some(mut idle) = kept.take()
         {
             if idle.since.elapsed() < kept.trusted || answers(&mut idle.connection).await {
                 lent.connection = Some(idle.connection);
                 lent.opened = idle.opened;
+                lent.permit = Some(permit);
                 return Ok(lent);
             }
             drop(idle.connection.detach());
         }
-        lent.connection = Some(self.pool.acquire().await?);
+        let (connection, permit) = self.open(permit).await?;
+        lent.connection = Some(connection);
+        lent.permit = Some(permit);
         Ok(lent)
+    }
+
+    /// Gets a connection of the caller's pool.
+    async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        let has_room = self.pool.size() < self.pool.options().get_max_connections();
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        match permit {
+            Ok(permit) if has_room && self.pool.num_idle() == 0 => Ok(self.open(permit).await?.0),
+            // Waiting for a connection that others use must end with the caller.
+            _ => self.pool.acquire().await,
+        }
+    }
+
+    /// Opens a connection. If the caller gives up, the connection is opened nevertheless, for the next one.
+    async fn open(
+        &self,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(PoolConnection<Postgres>, OwnedSemaphorePermit), sqlx::Error> {
+        let (opened, opening) = oneshot::channel();
+        let (pool, kept) = (self.pool.clone(), self.kept.clone());
+        tokio::spawn(async move {
+            let acquired = pool.close_event().do_until(pool.acquire()).await;
+            let acquired = acquired.flatten().map(|connection| (connection, permit));
+            // A connection of the caller's pool returns to that pool.
+            if let (Err(Ok((connection, permit))), Some(kept)) = (opened.send(acquired), kept) {
+                kept.put(connection, Instant::now());
+                if pool.is_closed() {
+                    kept.idle().clear();
+                }
+                drop(permit);
+            }
+        });
+        let opening = timeout(self.patience, opening).await;
+        let opening = opening.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        opening.map_err(|_| sqlx::Error::WorkerCrashed)?
     }
 }
 

@@ -33,8 +33,12 @@ use super::{
 };
 use crate::compatibility::Access;
 
-/// The timeout for getting a connection.
+/// How long a statement waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long opening a connection may take, also if nothing waits for it any longer. A server to which thousands of
+/// nodes connect in the same moment is slow, and what it has done for a connection is lost if that is given up.
+pub(super) const OPENED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A connection that was idle for longer is tested before it is used: one for changes sooner, because callers do
 /// not retry failed changes.
@@ -122,7 +126,7 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
             let pool = |connections, timeouts: Timeouts, idle| {
                 let timeouts = lasting.sessions.then_some(timeouts);
                 let pool = own_pool(&options, connections, timeouts, idle);
-                Lender::own(pool, idle)
+                Lender::own(pool, idle, PATIENCE)
             };
             let lookups = pool(lookups, Timeouts::LOOKUP, IDLE);
             let others = pool(others, Timeouts::OTHERS, IDLE_OF_CHANGES);
@@ -171,7 +175,7 @@ async fn connect(settings: Settings) -> Result<(PgConnection, PgConnectOptions),
         let options = modes
             .next()
             .map_or(options.clone(), |mode| options.ssl_mode(mode));
-        let connected = timeout(PATIENCE, options.connect()).await;
+        let connected = timeout(OPENED_WITHIN, options.connect()).await;
         match connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Ok(connection) => return Ok((connection, options)),
             Err(error) if modes.peek().is_some() && asks_for_another_mode(&error, &options) => {}
@@ -252,7 +256,7 @@ fn own_pool(
 ) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(OPENED_WITHIN)
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 match session_timeouts {

@@ -11,7 +11,7 @@ use tower_api_tokens_sqlx::PostgresStore;
 
 use crate::{
     services::Test,
-    support::{Schema, server, tokens},
+    support::{Schema, listening, listens, server, tokens, unique},
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -21,6 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_change_notifies_other_nodes,
         a_node_without_notifications_reads_the_log,
         a_callers_pool_of_one_connection_is_enough,
+        a_node_that_ignores_notifications_does_not_ask_the_server_for_them,
     ]
 }
 
@@ -93,4 +94,23 @@ async fn a_callers_pool_of_one_connection_is_enough() {
         .await
         .unwrap();
     assert!(!path.contains("Test"), "{path}");
+}
+
+async fn a_node_that_ignores_notifications_does_not_ask_the_server_for_them() {
+    let (schema, name) = (Schema::new(), unique());
+    let url = format!("{}?application_name={name}", server());
+    let store = schema.open_by(&url).await;
+    let never = Duration::from_secs(1 << 30);
+    let node = tokens(&store);
+    let follower = node.follow().poll_interval(never).without_notifications();
+    let follower = follower.start().await.unwrap();
+    let mut hand = schema.connect().await;
+    // A node that listens does so right after its first read.
+    for _ in 0..100 {
+        assert_eq!(listening(&mut hand, &name).await, 0);
+    }
+    // The events of the store still need notifications.
+    let _ = timeout(Duration::ZERO, store.changed()).await;
+    listens(&mut hand, &name).await;
+    follower.stop().await.unwrap();
 }

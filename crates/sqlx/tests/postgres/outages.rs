@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use sqlx::PgConnection;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower_api_tokens::{
-    AppId, AppRecord, ChangeLog, LifecycleErrorKind, NewToken, RejectionKind, StoreErrorKind,
-    TokenDigest, TokenQuery, TokenRegistry, TokenRegistryExt, TokenStore, TokenTarget,
+    AppId, AppRecord, ChangeLog, LifecycleErrorKind, NewToken, RejectionKind, StoreError,
+    StoreErrorKind, TokenDigest, TokenQuery, TokenRegistry, TokenRegistryExt, TokenStore,
+    TokenTarget,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
 use crate::{
     proxy::Proxy,
     services::Test,
-    support::{Schema, execute, server, tokens, unique},
+    support::{Schema, execute, listens, server, tokens, unique},
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -26,6 +27,10 @@ pub(crate) fn tests() -> Vec<Test> {
         a_change_that_times_out_does_not_affect_reads,
         changes_that_fail_to_begin_leave_no_unusable_connection,
         a_dropped_lookup_leaves_no_unusable_connection,
+        a_connection_that_opens_slower_than_lookups_wait_serves_later_ones,
+        a_connection_of_a_callers_pool_that_opens_slowly_serves_later_lookups,
+        a_log_whose_connection_opens_slower_than_reads_wait_is_read_later,
+        a_store_that_is_closed_does_not_wait_for_a_connection_to_open,
     ]
 }
 
@@ -109,27 +114,6 @@ async fn a_connection_closed_by_the_server_is_replaced() {
     end_sessions(&mut schema.connect().await, &name).await;
     recovers(&store, &issued.record().digest).await;
     tokens(&store).revoke(issued.record().id).await.unwrap();
-}
-
-/// Waits until this many sessions of an application listen.
-async fn listens(hand: &mut PgConnection, application: &str) {
-    let listening = async {
-        loop {
-            let (sessions,): (i64,) = sqlx::query_as(
-                "SELECT count(*) FROM pg_stat_activity \
-                 WHERE application_name = $1 AND query LIKE 'LISTEN%' AND state = 'idle'",
-            )
-            .bind(application)
-            .fetch_one(&mut *hand)
-            .await
-            .unwrap();
-            if sessions == 1 {
-                return;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(DEADLINE, listening).await.expect("it listens");
 }
 
 async fn a_lost_listening_connection_is_reopened() {
@@ -223,4 +207,79 @@ async fn changes_that_fail_to_begin_leave_no_unusable_connection() {
         let found = store.find(&issued.record().digest).await;
         assert_eq!(found.unwrap().record.as_ref(), Some(issued.record()));
     }
+}
+
+/// How long a lookup may take in the tests of slow connections.
+const BRIEF: Duration = Duration::from_millis(100);
+
+/// How long a connection takes to open there.
+const SLOW: Duration = Duration::from_millis(700);
+
+/// Repeats a call that may take briefly, until it is in time.
+async fn succeeds_later<T, F>(mut call: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let begun = Instant::now();
+    let mut late = 0;
+    while begun.elapsed() < DEADLINE {
+        match timeout(BRIEF, call()).await {
+            Ok(done) => {
+                assert!(late > 0, "the connection opens slowly");
+                return done.unwrap();
+            }
+            Err(_) => late += 1,
+        }
+    }
+    panic!("no call is in time, after {late}");
+}
+
+async fn a_connection_that_opens_slower_than_lookups_wait_serves_later_ones() {
+    let (schema, proxy) = (Schema::new(), Proxy::start().await);
+    let builder = PostgresStore::builder(&proxy.url()).schema(&schema.name);
+    let store = builder.max_connections(2).connect().await.unwrap();
+    let app = tokens(&store).create_app("Billing").await.unwrap();
+    let issued = tokens(&store).issue(&app.id, NewToken::named("ci")).await;
+    let issued = issued.unwrap();
+    proxy.delay(SLOW);
+    let found = succeeds_later(|| store.find(&issued.record().digest)).await;
+    assert_eq!(found.record.as_ref(), Some(issued.record()));
+}
+
+async fn a_connection_of_a_callers_pool_that_opens_slowly_serves_later_lookups() {
+    let (schema, proxy) = (Schema::new(), Proxy::start().await);
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(2);
+    let pool = pool.connect(&proxy.url()).await.unwrap();
+    let builder = PostgresStore::builder_on(pool.clone()).schema(&schema.name);
+    let store = builder.connect().await.unwrap();
+    let app = tokens(&store).create_app("Billing").await.unwrap();
+    let issued = tokens(&store).issue(&app.id, NewToken::named("ci")).await;
+    let issued = issued.unwrap();
+    // The program uses one connection, and the pool has room for another.
+    let _used = pool.acquire().await.unwrap();
+    let other = pool.acquire().await.unwrap();
+    proxy.delay(SLOW);
+    drop(other.detach());
+    let found = succeeds_later(|| store.find(&issued.record().digest)).await;
+    assert_eq!(found.record.as_ref(), Some(issued.record()));
+}
+
+async fn a_log_whose_connection_opens_slower_than_reads_wait_is_read_later() {
+    let (schema, proxy) = (Schema::new(), Proxy::start().await);
+    let store = schema.open_by(&proxy.url()).await;
+    tokens(&store).create_app("Billing").await.unwrap();
+    proxy.delay(SLOW);
+    let revision = succeeds_later(|| store.revision()).await;
+    assert_eq!(revision, schema.open().await.revision().await.unwrap());
+}
+
+async fn a_store_that_is_closed_does_not_wait_for_a_connection_to_open() {
+    let (schema, proxy) = (Schema::new(), Proxy::start().await);
+    let store = schema.open_by(&proxy.url()).await;
+    proxy.delay(DEADLINE);
+    let digest = TokenDigest::of(b"token");
+    let lookup = store.find(&digest);
+    assert!(timeout(BRIEF, lookup).await.is_err());
+    let closed = timeout(DEADLINE / 10, store.close()).await;
+    closed.expect("the store closes");
 }

@@ -1,12 +1,13 @@
 //! A network between the store and the server that can be interrupted.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
+    time::sleep,
 };
 
 use crate::support::{address, server};
@@ -15,6 +16,8 @@ pub(crate) struct Proxy {
     port: u16,
     /// Whether connections are forwarded.
     open: Arc<watch::Sender<bool>>,
+    /// How long a new connection takes.
+    delay: watch::Sender<Duration>,
     task: JoinHandle<()>,
 }
 
@@ -23,15 +26,17 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (open, is_open) = watch::channel(true);
+        let (delay, delayed) = watch::channel(Duration::ZERO);
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                tokio::spawn(carry(client, is_open.clone()));
+                tokio::spawn(carry(client, *delayed.borrow(), is_open.clone()));
             }
         });
         Self {
             port,
             open: Arc::new(open),
+            delay,
             task,
         }
     }
@@ -40,6 +45,11 @@ impl Proxy {
     pub(crate) fn url(&self) -> String {
         let (address, _) = address();
         server().replace(&address, &format!("127.0.0.1:{}", self.port))
+    }
+
+    /// Makes new connections take this long.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.delay.send_replace(delay);
     }
 
     /// Closes every connection; new ones are closed immediately.
@@ -52,11 +62,12 @@ impl Proxy {
     }
 }
 
-async fn carry(mut client: TcpStream, mut is_open: watch::Receiver<bool>) {
+async fn carry(mut client: TcpStream, delay: Duration, mut is_open: watch::Receiver<bool>) {
     let (address, _) = address();
     if !*is_open.borrow_and_update() {
         return;
     }
+    sleep(delay).await;
     let mut server = TcpStream::connect(address).await.unwrap();
     tokio::select! {
         _ = copy_bidirectional(&mut client, &mut server) => {}

@@ -4,9 +4,11 @@ use std::{
     env, process,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
     thread,
+    time::Duration,
 };
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::time::{sleep, timeout};
 use tower_api_tokens::{ApiTokens, TokenFormat};
 use tower_api_tokens_sqlx::PostgresStore;
 
@@ -102,4 +104,23 @@ pub(crate) async fn fresh() -> (PostgresStore, Schema) {
 
 pub(crate) fn tokens(store: &PostgresStore) -> ApiTokens {
     ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap())
+}
+
+/// How many sessions of an application have begun to listen, and done nothing since.
+pub(crate) async fn listening(hand: &mut PgConnection, application: &str) -> i64 {
+    let listening = "SELECT count(*) FROM pg_stat_activity \
+         WHERE application_name = $1 AND query LIKE 'LISTEN%' AND state = 'idle'";
+    let sessions = sqlx::query_scalar(listening).bind(application);
+    sessions.fetch_one(&mut *hand).await.unwrap()
+}
+
+/// Waits until a session of an application listens.
+pub(crate) async fn listens(hand: &mut PgConnection, application: &str) {
+    let deadline = Duration::from_secs(20);
+    let wait = async {
+        while listening(hand, application).await != 1 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(deadline, wait).await.expect("it listens");
 }

@@ -93,6 +93,7 @@ impl SmallFleet {
         scenario.node.lookup_connections = 6;
         scenario.node.usage_interval = Some(SETTINGS.usage_interval);
         scenario.node.is_notified = self.is_notified;
+        scenario.node.registration = None;
         scenario.database.cores = 2.0;
         scenario.database.round_trip = Duration::from_micros(200);
         // The manager's connection is not measured.
