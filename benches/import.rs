@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The age of the lease must stay below two poll intervals and one read of the change log. The verification of cached
-//! tokens is compared with that beside as many busy threads as there are processors. It fills a schema, `import`,
-//! which it drops at the end, and prints Markdown.
+//! tokens is compared with that beside the same import into tables that the node does not follow. It fills two schemas,
+//! `import` and `elsewhere`, which it drops at the end, and prints Markdown.
 
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 
@@ -15,11 +15,10 @@ use std::{
     convert::Infallible,
     env,
     hint::black_box,
-    process::{Command, ExitCode},
+    process::{Child, Command, ExitCode},
     time::{Duration, Instant},
 };
 
-use benches::Foreign;
 use futures_util::stream;
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -28,16 +27,20 @@ use tower_api_tokens::{
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
+/// Where the node and the import meet.
 const SCHEMA: &str = "import";
 
-/// Set for the process that imports: how many tokens.
-const PART: &str = "IMPORT_TOKENS";
+/// Where the import is compared with.
+const ELSEWHERE: &str = "elsewhere";
+
+/// Set for the process that imports: how many tokens, and into which schema.
+const PART: [&str; 2] = ["IMPORT_TOKENS", "IMPORT_SCHEMA"];
 
 const POLL: Duration = Duration::from_secs(1);
 const TOKENS_OF_APP: u64 = 1000;
 const LINES: u64 = 1000;
 
-/// How long verification beside busy processors is measured.
+/// How long verification beside an import elsewhere is measured.
 const COMPARED: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
@@ -46,9 +49,9 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
-    if let Ok(tokens) = env::var(PART) {
+    if let [Ok(tokens), Ok(schema)] = PART.map(env::var) {
         let tokens = tokens.parse().expect("a number");
-        runtime.block_on(import(&url, tokens));
+        runtime.block_on(import(&url, &schema, tokens));
         return ExitCode::SUCCESS;
     }
     let arguments: Vec<_> = env::args().skip(1).collect();
@@ -64,9 +67,18 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn open(url: &str) -> PostgresStore {
-    let store = PostgresStore::builder(url).schema(SCHEMA);
-    store.connect().await.expect("the store opens")
+async fn open(url: &str, schema: &str) -> PostgresStore {
+    let store = PostgresStore::builder(url).schema(schema);
+    let store = store.connect().await.expect("the store opens");
+    store.finish_upgrade().await.expect("the indexes are built");
+    store
+}
+
+fn start_import(schema: &str, tokens: u64) -> Child {
+    let program = env::current_exe().expect("this program");
+    let mut command = Command::new(program);
+    command.envs(PART.into_iter().zip([&*tokens.to_string(), schema]));
+    command.spawn().expect("the import starts")
 }
 
 async fn execute(url: &str, statements: &str) {
@@ -77,8 +89,8 @@ async fn execute(url: &str, statements: &str) {
 }
 
 /// Imports tokens that are made up, in apps of a thousand.
-async fn import(url: &str, tokens: u64) {
-    let store = open(url).await;
+async fn import(url: &str, schema: &str, tokens: u64) {
+    let store = open(url, schema).await;
     let chunks = (0..tokens).step_by(LINES as usize).map(move |first| {
         let lines = (first..(first + LINES).min(tokens)).map(|n| {
             let (app, digest) = (n / TOKENS_OF_APP, Sha256::digest(n.to_le_bytes()));
@@ -96,9 +108,11 @@ async fn import(url: &str, tokens: u64) {
 }
 
 async fn measure(url: &str, tokens: u64) {
-    execute(url, &format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")).await;
-    let store = open(url).await;
-    store.finish_upgrade().await.expect("the indexes are built");
+    let clear = format!(
+        "DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; DROP SCHEMA IF EXISTS {ELSEWHERE} CASCADE"
+    );
+    execute(url, &clear).await;
+    let store = open(url, SCHEMA).await;
     let platform = ApiTokens::new(store.clone(), TokenFormat::new("acme").expect("a format"));
     let app = platform.create_app("Billing").await.expect("an app").id;
     let mut hot = Vec::new();
@@ -114,17 +128,14 @@ async fn measure(url: &str, tokens: u64) {
         hot,
     };
 
-    let foreign = Foreign::start();
+    let mut importer = start_import(ELSEWHERE, u64::MAX);
     let begun = Instant::now();
     let alone = node.observe(|| begun.elapsed() < COMPARED).await;
-    foreign.stop();
+    importer.kill().expect("the import stops");
+    importer.wait().expect("the import has stopped");
 
     let begun = Instant::now();
-    let program = env::current_exe().expect("this program");
-    let mut importer = Command::new(program)
-        .env(PART, tokens.to_string())
-        .spawn()
-        .expect("the import starts");
+    let mut importer = start_import(SCHEMA, tokens);
     let mut took = None;
     let beside = node.observe(|| {
         if took.is_none() && importer.try_wait().expect("the import runs").is_some() {
@@ -158,7 +169,7 @@ async fn measure(url: &str, tokens: u64) {
         beside.lease.as_secs_f64()
     );
     println!(
-        "| verification beside busy processors, p50 / p99 ns | {} / {} |",
+        "| verification beside an import elsewhere, p50 / p99 ns | {} / {} |",
         alone.p50, alone.p99
     );
     println!(
@@ -166,13 +177,13 @@ async fn measure(url: &str, tokens: u64) {
         beside.p50, beside.p99
     );
     println!(
-        "\nlease against two intervals and one read: {:.2}; p99 against busy processors: {:.2}",
+        "\nlease against two intervals and one read: {:.2}; p99 against an import elsewhere: {:.2}",
         beside.lease.as_secs_f64() / (2 * POLL + beside.read).as_secs_f64(),
         f64::from(beside.p99) / f64::from(alone.p99)
     );
     follower.stop().await.expect("the follower stops");
     drop(node);
-    execute(url, &format!("DROP SCHEMA {SCHEMA} CASCADE")).await;
+    execute(url, &clear).await;
 }
 
 /// The process that verifies.
