@@ -107,7 +107,7 @@ pub(crate) fn the_example_of_a_configuration_is_valid() {
         fs::write(&path, format!("{text}\n{suggested}")).unwrap();
         check(&path);
     }
-    assert_eq!(suggestions, 15);
+    assert_eq!(suggestions, 16);
 }
 
 /// The directories of the service.

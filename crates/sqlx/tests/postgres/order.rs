@@ -19,8 +19,9 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tower_api_tokens::{
-    AppRecord, Change, ChangeLog, Changes, MaskedToken, Mutation, Op, Revision, TokenDigest,
-    TokenId, TokenRecord, TokenRegistry, TokenRegistryExt, TokenStore, TokenTarget,
+    AppRecord, Change, ChangeLog, Changes, Grantable, Inheritance, MaskedToken, Mutation, Op,
+    Revision, TokenDigest, TokenId, TokenRecord, TokenRegistry, TokenRegistryExt, TokenStore,
+    TokenTarget,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
@@ -86,7 +87,7 @@ impl Writers {
                 target,
                 successor: successor.clone(),
                 overlap_ends: at(100),
-                inheritance: None,
+                inheritance: Some(Inheritance::new(Grantable::everything())),
             };
             if store.apply(&Mutation::new(rotate, at(2))).await.is_ok() {
                 self.acknowledge(|known| known.issued.push(successor));

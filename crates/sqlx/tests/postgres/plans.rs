@@ -5,9 +5,9 @@ use std::sync::{Mutex, OnceLock};
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AuditEventId, AuditLog, AuditQuery, ChangeLog, EventLog, EventPosition,
-    EventQuery, EventStart, ExpiringQuery, Mutation, Op, Revision, TokenDigest, TokenId,
-    TokenQuery, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage,
-    UsageLog,
+    EventQuery, EventStart, ExpiringQuery, Grantable, Inheritance, Mutation, Op, Revision,
+    TokenDigest, TokenId, TokenQuery, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore,
+    TokenTarget, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 use tracing::{
@@ -294,7 +294,7 @@ async fn changes(store: &PostgresStore, uses: &impl Fn(&[&str])) {
         target: TokenTarget::any(token.id),
         successor,
         overlap_ends: now,
-        inheritance: None,
+        inheritance: Some(Inheritance::new(Grantable::everything())),
     };
     store.apply(&Mutation::new(op, now)).await.unwrap();
     uses(&["api_tokens_pkey", "api_token_apps_pkey"]);
