@@ -10,6 +10,7 @@ use std::{
             AtomicBool, AtomicU64,
             Ordering::{Acquire, Relaxed},
         },
+        mpsc::{self, Receiver, Sender},
     },
     thread,
     time::Duration,
@@ -33,6 +34,9 @@ use crate::{
 
 /// How many threads load a snapshot at most. More would wait for the file.
 const MAX_THREADS: usize = 4;
+
+/// How many blocks there are for each thread, so that the next ones are read meanwhile.
+const BLOCKS_OF_THREAD: usize = 3;
 
 /// Into how many parts a thread divides the table. The tokens of a part are inserted together.
 const PARTS: usize = 256;
@@ -111,10 +115,9 @@ impl Opened {
             places: places - 1,
             part_bits: (places / PARTS).trailing_zeros(),
             checker,
-            blocks: Mutex::new(blocks),
             has_failed: AtomicBool::new(false),
         };
-        loading.run()?;
+        loading.run(blocks)?;
         for digest in &tables.pending {
             shared
                 .in_flight
@@ -182,58 +185,93 @@ struct Loading<'a> {
     /// How many of these bits differ within a part.
     part_bits: u32,
     checker: Checker,
-    blocks: Mutex<Blocks>,
     has_failed: AtomicBool,
 }
 
 impl Loading<'_> {
-    /// Loads all blocks, several at a time.
-    fn run(&self) -> Result<(), Unusable> {
+    /// Loads all blocks, several at a time, while another thread reads the next ones.
+    fn run(&self, blocks: Blocks) -> Result<(), Unusable> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.min(MAX_THREADS);
+        let (to_loaders, read) = mpsc::channel();
+        let (to_reader, free) = mpsc::channel();
+        // The buffers are used again and again, because between the entries their memory would not be given back.
+        for _ in 0..threads * BLOCKS_OF_THREAD {
+            drop(to_reader.send(Block::default()));
+        }
+        let read = Mutex::new(read);
         thread::scope(|scope| {
-            let others: Vec<_> = (1..threads.min(MAX_THREADS))
-                .map(|_| scope.spawn(|| self.read_blocks()))
+            let reader = scope.spawn(move || self.read(blocks, &free, &to_loaders));
+            let loaders: Vec<_> = (0..threads)
+                .map(|_| {
+                    let (read, to_reader) = (&read, to_reader.clone());
+                    scope.spawn(move || self.load_blocks(read, &to_reader))
+                })
                 .collect();
-            let first = self.read_blocks();
-            let others = others.into_iter().map(|thread| {
+            drop(to_reader);
+            let done = [reader].into_iter().chain(loaders).map(|thread| {
                 // A thread only panics by mistake.
                 thread.join().unwrap_or(Err(Unusable::Damaged))
             });
-            others.fold(first, Result::and)
+            done.fold(Ok(()), Result::and)
         })
     }
 
-    fn read_blocks(&self) -> Result<(), Unusable> {
-        let done = self.read_all();
-        if done.is_err() {
-            self.has_failed.store(true, Relaxed);
+    /// Reads all blocks, unless one cannot be loaded.
+    fn read(
+        &self,
+        mut blocks: Blocks,
+        free: &Receiver<Block>,
+        to_loaders: &Sender<Block>,
+    ) -> Result<(), Unusable> {
+        while let Ok(mut block) = free.recv() {
+            if self.has_failed.load(Relaxed) || !blocks.read(&mut block)? {
+                break;
+            }
+            drop(to_loaders.send(block));
         }
-        done
+        Ok(())
     }
 
-    fn read_all(&self) -> Result<(), Unusable> {
-        let (mut sorted, mut block) = (Sorted::new(), Block::default());
-        while !self.has_failed.load(Relaxed) && self.next(&mut block)? {
-            let (tokens, bytes) = block.check(self.checker)?;
-            let mut input = Input::new(bytes);
-            for _ in 0..tokens {
-                let (place, token) = self.skip(&mut input)?;
-                let part = place >> self.part_bits;
-                if !sorted.add(part, token) {
-                    self.insert(&mut sorted, part)?;
-                    sorted.add(part, token);
-                }
+    /// Loads blocks until all are read. After a failure, it only returns them.
+    fn load_blocks(
+        &self,
+        read: &Mutex<Receiver<Block>>,
+        to_reader: &Sender<Block>,
+    ) -> Result<(), Unusable> {
+        let (mut sorted, mut done) = (Sorted::new(), Ok(()));
+        loop {
+            let block = read.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(block) = block else {
+                break;
+            };
+            if done.is_ok() && !self.has_failed.load(Relaxed) {
+                done = self.load_block(&block, &mut sorted);
             }
-            if !input.is_empty() {
-                return Err(Unusable::Damaged);
+            if done.is_err() {
+                self.has_failed.store(true, Relaxed);
             }
+            drop(to_reader.send(block));
         }
+        done?;
         (0..PARTS).try_for_each(|part| self.insert(&mut sorted, part))
     }
 
-    fn next(&self, block: &mut Block) -> Result<bool, Unusable> {
-        let blocks = self.blocks.lock();
-        blocks.unwrap_or_else(PoisonError::into_inner).read(block)
+    fn load_block(&self, block: &Block, sorted: &mut Sorted) -> Result<(), Unusable> {
+        let (tokens, bytes) = block.check(self.checker)?;
+        let mut input = Input::new(bytes);
+        for _ in 0..tokens {
+            let (place, token) = self.skip(&mut input)?;
+            let part = place >> self.part_bits;
+            if !sorted.add(part, token) {
+                self.insert(sorted, part)?;
+                sorted.add(part, token);
+            }
+        }
+        match input.is_empty() {
+            true => Ok(()),
+            false => Err(Unusable::Damaged),
+        }
     }
 
     /// Reads past a token. Returns its place in the table, and its bytes.
