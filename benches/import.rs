@@ -19,9 +19,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use benches::{argument, execute};
 use futures_util::stream;
 use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tower_api_tokens::{
     ApiTokens, ChangeLog, IssuedToken, NewToken, TokenFormat, transfer::Import,
 };
@@ -54,14 +54,12 @@ fn main() -> ExitCode {
         runtime.block_on(import(&url, &schema, tokens));
         return ExitCode::SUCCESS;
     }
-    let arguments: Vec<_> = env::args().skip(1).collect();
-    let tokens = arguments
-        .windows(2)
-        .find(|pair| pair[0] == "--tokens")
-        .map_or(Ok(1_000_000), |pair| pair[1].parse());
-    let Ok(tokens) = tokens else {
-        eprintln!("give --tokens a number");
-        return ExitCode::FAILURE;
+    let tokens = match argument("--tokens", 1_000_000) {
+        Ok(tokens) => tokens,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::FAILURE;
+        }
     };
     runtime.block_on(measure(&url, tokens));
     ExitCode::SUCCESS
@@ -79,13 +77,6 @@ fn start_import(schema: &str, tokens: u64) -> Child {
     let mut command = Command::new(program);
     command.envs(PART.into_iter().zip([&*tokens.to_string(), schema]));
     command.spawn().expect("the import starts")
-}
-
-async fn execute(url: &str, statements: &str) {
-    let mut connection = PgConnection::connect(url).await.expect("the server");
-    let statements = AssertSqlSafe(statements.to_owned());
-    let done = sqlx::raw_sql(statements).execute(&mut connection).await;
-    done.expect("the statements run");
 }
 
 /// Imports tokens that are made up, in apps of a thousand.

@@ -1,13 +1,8 @@
 //! Benches of verification. `README.md` explains how to run them.
 
-use std::{
-    fs,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread,
-};
+use std::{env, fs};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// Returns the resident memory of this process, in bytes.
 ///
@@ -24,33 +19,27 @@ pub fn resident() -> f64 {
     kibibytes * 1024.0
 }
 
-/// Threads that keep every processor busy.
-#[derive(Debug)]
-pub struct Foreign(Arc<AtomicBool>, Vec<thread::JoinHandle<()>>);
+/// Runs statements on a connection of their own.
+///
+/// # Panics
+///
+/// Panics unless the server runs them.
+pub async fn execute(url: &str, statements: &str) {
+    let mut connection = PgConnection::connect(url).await.expect("the server");
+    let statements = AssertSqlSafe(statements.to_owned());
+    let done = sqlx::raw_sql(statements).execute(&mut connection).await;
+    done.expect("the statements run");
+}
 
-impl Foreign {
-    /// Starts a thread for each processor.
-    #[must_use]
-    pub fn start() -> Self {
-        let stopped = Arc::<AtomicBool>::default();
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let threads = (0..processors).map(|_| {
-            let stopped = Arc::clone(&stopped);
-            thread::spawn(move || {
-                while !stopped.load(Relaxed) {
-                    std::hint::spin_loop();
-                }
-            })
-        });
-        let threads = threads.collect();
-        Self(stopped, threads)
-    }
-
-    /// Ends the threads.
-    pub fn stop(self) {
-        self.0.store(true, Relaxed);
-        for thread in self.1 {
-            drop(thread.join());
-        }
-    }
+/// Returns the number after an argument of this program, or a default without the argument.
+///
+/// # Errors
+///
+/// Returns what to tell the user if it is no number.
+pub fn argument(name: &str, default: u64) -> Result<u64, String> {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let mut pairs = arguments.windows(2);
+    let given = pairs.find(|pair| pair[0] == name);
+    let number = given.map_or(Ok(default), |pair| pair[1].parse());
+    number.map_err(|_| format!("give {name} a number"))
 }

@@ -2,7 +2,9 @@
 
 use std::{fs, process::Command};
 
-use crate::{Platform, SCHEMA, execute};
+use benches::execute;
+
+use crate::{Platform, SCHEMA};
 
 const INSERT: &str = "INSERT INTO changes.plain (id, digest, mask, app_id, name, scopes, created_at) \
     VALUES (gen_random_uuid(), sha256(gen_random_uuid()::text::bytea), 'acme_…x7Kq', 'app', 'ci', '', 0);";

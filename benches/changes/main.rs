@@ -17,7 +17,7 @@ mod writers;
 
 use std::{env, path::PathBuf, process::ExitCode, time::Duration};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use benches::{argument, execute};
 use tower_api_tokens::{ApiTokens, AppId, TokenFormat};
 use tower_api_tokens_sqlx::PostgresStore;
 
@@ -58,13 +58,6 @@ impl Platform {
     }
 }
 
-async fn execute(url: &str, statements: &str) {
-    let mut connection = PgConnection::connect(url).await.expect("the server");
-    let statements = AssertSqlSafe(statements.to_owned());
-    let done = sqlx::raw_sql(statements).execute(&mut connection).await;
-    done.expect("the statements run");
-}
-
 fn main() -> ExitCode {
     let (Ok(url), Some(programs)) = (
         env::var("TEST_POSTGRES_URL"),
@@ -75,14 +68,12 @@ fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     };
-    let arguments: Vec<_> = env::args().skip(1).collect();
-    let seconds = arguments
-        .windows(2)
-        .find(|pair| pair[0] == "--seconds")
-        .map_or(Ok(5), |pair| pair[1].parse());
-    let Ok(seconds) = seconds else {
-        eprintln!("give --seconds a number");
-        return ExitCode::FAILURE;
+    let seconds = match argument("--seconds", 5) {
+        Ok(seconds) => seconds,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::FAILURE;
+        }
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     runtime.block_on(async {

@@ -1,8 +1,14 @@
 //! How long a revocation takes while others issue tokens, and while other programs use the processors.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
-use benches::Foreign;
 use tower_api_tokens::NewToken;
 
 use crate::{Platform, writers::Writers};
@@ -25,6 +31,33 @@ pub(crate) async fn run(platform: &Platform) {
         "\np99 beside 32 writers against busy processors: {:.1}",
         beside[1] / alone[1]
     );
+}
+
+/// Threads that keep every processor busy.
+struct Foreign(Arc<AtomicBool>, Vec<thread::JoinHandle<()>>);
+
+impl Foreign {
+    fn start() -> Self {
+        let stopped = Arc::<AtomicBool>::default();
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let threads = (0..processors).map(|_| {
+            let stopped = Arc::clone(&stopped);
+            thread::spawn(move || {
+                while !stopped.load(Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        });
+        let threads = threads.collect();
+        Self(stopped, threads)
+    }
+
+    fn stop(self) {
+        self.0.store(true, Relaxed);
+        for thread in self.1 {
+            drop(thread.join());
+        }
+    }
 }
 
 /// Returns the median and the 99th percentile of revocations, in milliseconds.
