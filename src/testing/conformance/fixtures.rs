@@ -3,9 +3,9 @@ use jiff::Timestamp;
 
 use super::Registry;
 use crate::{
-    AppId, AppRecord, AuditLog, ChangeLog, MaskedToken, Restrictions, StoreError, StoreErrorKind,
-    TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistryExt, TokenRegistryStreams,
-    TokenTarget, UsageLog,
+    AppId, AppRecord, AuditLog, ChangeLog, MaskedToken, Mutation, Op, Policy, Restrictions,
+    StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistryExt,
+    TokenRegistryStreams, TokenTarget, UsageLog,
 };
 
 /// An instant `second` seconds after one that all checks share.
@@ -66,6 +66,14 @@ pub(super) async fn tokens(store: &Registry, app: &AppRecord, count: u32) -> Vec
         tokens.push(token(store, app, n).await);
     }
     tokens
+}
+
+pub(super) async fn set_policy(store: &Registry, policy: Policy) {
+    let op = Op::SetPolicy {
+        version: None,
+        policy,
+    };
+    store.apply(&Mutation::new(op, at(0))).await.unwrap();
 }
 
 /// Reads a token by its identifier, and checks that the lookup by its digest agrees.

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use super::{
     Registry,
-    fixtures::{all, app_record, at, audit_log, fails, read, restrictions, token, token_record},
+    fixtures::{
+        all, app_record, at, audit_log, fails, read, restrictions, set_policy, token, token_record,
+    },
 };
 use crate::{
     AppRecord, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Grantable,
@@ -51,14 +53,6 @@ fn rotating(token: &TokenRecord, successor: TokenRecord, inheritance: Inheritanc
     }
 }
 
-async fn set(store: &Registry, policy: Policy) {
-    let op = Op::SetPolicy {
-        version: None,
-        policy,
-    };
-    store.apply(&Mutation::new(op, at(0))).await.unwrap();
-}
-
 /// A token is issued for the app in its current state, which the change returns.
 pub async fn an_issued_token_has_its_app_as_it_is(store: Registry) {
     let app = app(&store).await;
@@ -81,7 +75,7 @@ pub async fn a_token_gets_the_default_expiry(store: Registry) {
             Some(at(50)),
         ),
     ] {
-        set(&store, policy).await;
+        set_policy(&store, policy).await;
         let op = Op::IssueToken {
             token: unread(&app, n),
             expires_by_default: true,
@@ -103,7 +97,7 @@ pub async fn a_token_that_is_refused_is_not_issued(store: Registry) {
         StoreErrorKind::NotFound,
     );
     // The policy grants more than the actor may.
-    set(
+    set_policy(
         &store,
         Policy::default().default_lifetime(Duration::from_secs(500)),
     )
@@ -138,7 +132,7 @@ pub async fn a_successor_inherits_from_its_token(store: Registry) {
         [(old, Policy::default(), 11, 300), (forever, minute, 12, 60)]
     {
         store.insert(&token).await.unwrap();
-        set(&store, policy).await;
+        set_policy(&store, policy).await;
         let mut successor = successor_record(n);
         successor.created_at = at(10);
         successor.created_by = Some("alice".into());

@@ -2,20 +2,12 @@ use std::time::Duration;
 
 use super::{
     Registry,
-    fixtures::{app, app_record, at, token_record},
+    fixtures::{app, app_record, at, set_policy, token_record},
 };
 use crate::{
     Mutation, Op, Policy, PolicyError, Replacement, StoreError, StoreErrorKind, TokenEdit,
     TokenRecord, TokenRegistryExt, TokenTarget,
 };
-
-async fn set(store: &Registry, policy: Policy) {
-    let op = Op::SetPolicy {
-        version: None,
-        policy,
-    };
-    store.apply(&Mutation::new(op, at(0))).await.unwrap();
-}
 
 async fn insert(store: &Registry, token: &TokenRecord) -> Result<(), StoreError> {
     let op = Op::InsertTokens(vec![token.clone()]);
@@ -66,7 +58,7 @@ pub async fn tokens_keep_the_policy(store: Registry) {
     insert(&store, &old).await.unwrap();
     let day = Duration::from_secs(86_400);
     let scopes = "read".parse().unwrap();
-    set(&store, Policy::default().max_lifetime(day).scopes(scopes)).await;
+    set_policy(&store, Policy::default().max_lifetime(day).scopes(scopes)).await;
 
     let mut token = token_record(&app, 2);
     (token.expires_at, token.scopes) = (None, "read".parse().unwrap());
@@ -120,7 +112,7 @@ pub async fn tokens_keep_the_policy(store: Registry) {
 /// Tokens that expired, were revoked or have a successor do not count.
 pub async fn racing_inserts_keep_the_maximum_of_live_tokens(store: Registry) {
     let app = app(&store, 1).await;
-    set(&store, Policy::default().max_live_tokens(3)).await;
+    set_policy(&store, Policy::default().max_live_tokens(3)).await;
     let inserts = (1..=8).map(|n| {
         let (store, token) = (store.clone(), token_record(&app, n));
         tokio::spawn(async move { (insert(&store, &token).await, token) })
@@ -150,7 +142,7 @@ pub async fn racing_inserts_keep_the_maximum_of_live_tokens(store: Registry) {
 /// inserted or renamed.
 pub async fn racing_inserts_keep_names_unique(store: Registry) {
     let (ours, theirs) = (app(&store, 1).await, app(&store, 2).await);
-    set(&store, Policy::default().unique_names()).await;
+    set_policy(&store, Policy::default().unique_names()).await;
     let named = |n, app, name: &str| {
         let mut token = token_record(app, n);
         name.clone_into(&mut token.name);
