@@ -86,15 +86,12 @@ impl PostgresStore {
         let Some((plan, rules)) = assume(mutation, policy.as_deref(), Some(old)).await else {
             return self.plan_and_commit(mutation).await;
         };
-        let is_free = rules.scopes.is_none() && rules.scopes_of.is_empty();
-        let (true, None, true) = (
-            is_free,
-            inheritance.version,
-            inheritance.grantable.is_everything(),
-        ) else {
+        let limits_scopes = rules.scopes.is_some() || !rules.scopes_of.is_empty();
+        let grants_everything = inheritance.grantable.is_everything();
+        if limits_scopes || !grants_everything || inheritance.version.is_some() {
             // These depend on what only the token says.
             return self.plan_and_commit(mutation).await;
-        };
+        }
         let (_, end) = successor.mask.parts();
         let start = successor.mask.as_str().strip_suffix(end);
         let lifetime = rules.max_lifetime.map(|lifetime| lifetime.as_micros());
