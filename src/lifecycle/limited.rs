@@ -75,11 +75,13 @@ fn refused() -> StoreError {
 impl TokenStore for LimitedRegistry {
     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         let answer = self.registry.find(digest).await?;
-        let Some(app) = self.limits.app else {
+        if self.limits.app.is_none() {
             return Ok(answer);
-        };
+        }
         // Without the position, which counts the changes of all apps.
-        let own = answer.record.filter(|token| token.app.id == app);
+        let own = answer
+            .record
+            .filter(|token| self.limits.reaches(&token.app.id));
         Ok(self.shown(own).into())
     }
 }
@@ -91,7 +93,7 @@ impl TokenRegistry for LimitedRegistry {
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
-        match self.limits.narrow(&mut Some(*id)) {
+        match self.limits.reaches(id) {
             true => self.registry.app(id).await,
             false => Ok(None),
         }
@@ -111,7 +113,7 @@ impl TokenRegistry for LimitedRegistry {
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
         match &self.limits.app {
-            Some(app) => Ok(query.page(self.registry.app(app).await?)),
+            Some(app) => Ok(query.page(self.app(app).await?)),
             None => self.registry.apps(query).await,
         }
     }
@@ -172,7 +174,11 @@ impl TokenRegistry for LimitedRegistry {
 impl AuditLog for LimitedRegistry {
     /// Appends a refusal or a search, which change nothing, if it is about the actor's app.
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
-        let is_own = self.limits.app.is_none() || self.limits.app == event.app;
+        let about = event.app.as_ref();
+        let is_own = match self.limits.app {
+            None => true,
+            Some(_) => about.is_some_and(|app| self.limits.reaches(app)),
+        };
         let is_refusal = matches!(event.outcome, AuditOutcome::Refused(_));
         match is_own && (is_refusal || event.action == AuditAction::SearchToken) {
             true => audit_log(&*self.registry)?.append(event).await,

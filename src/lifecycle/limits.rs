@@ -29,6 +29,8 @@ const SUPPORT: &str = "support";
 pub(super) struct Limits {
     /// The app that every call is limited to.
     pub(super) app: Option<AppId>,
+    /// Whether a handle that is limited to one app was limited to another one, so that it reaches none.
+    reaches_nothing: bool,
     /// Whether the actor may only read.
     pub(super) read_only: bool,
     /// The metadata keys of tokens that the actor may write. If `None`, an actor who is limited to an
@@ -54,15 +56,18 @@ fn hint(allowed: &[Box<str>]) -> String {
 }
 
 impl Limits {
-    /// Returns the limits of an actor whose handle comes from one with these limits. The app is
-    /// the actor's own: reads still go through the other limits.
+    /// Returns the limits of an actor whose handle comes from one with these limits.
     pub(super) fn with(&self, actor: Self) -> Self {
+        let apps_differ = self
+            .app
+            .is_some_and(|app| actor.app.is_some_and(|of| of != app));
         let keys = match (self.writable_keys(), actor.writable_keys()) {
             (Some(ours), Some(theirs)) => Some(ours.intersection(&theirs).cloned().collect()),
             (ours, theirs) => ours.or(theirs),
         };
         Self {
-            app: actor.app.or(self.app),
+            app: self.app.or(actor.app),
+            reaches_nothing: self.reaches_nothing || actor.reaches_nothing || apps_differ,
             read_only: self.read_only || actor.read_only,
             metadata_keys: keys,
         }
@@ -75,6 +80,9 @@ impl Limits {
 
     /// Checks that the actor may take an action at all.
     pub(super) fn check_action(&self, action: AuditAction) -> Result<(), LifecycleError> {
+        if self.reaches_nothing {
+            return Err(LifecycleError::new(LifecycleErrorKind::NotPermitted));
+        }
         // It changes nothing, although it is recorded.
         if action == AuditAction::SearchToken {
             return Ok(());
@@ -148,13 +156,18 @@ impl Limits {
         }
     }
 
+    /// Returns whether the actor reaches an app and its tokens.
+    pub(super) fn reaches(&self, app: &AppId) -> bool {
+        !self.reaches_nothing && self.app.is_none_or(|own| own == *app)
+    }
+
     /// Limits a query for records of an app to the actor's app. Returns whether it can select
     /// anything.
     pub(super) fn narrow(&self, app: &mut Option<AppId>) -> bool {
         let Some(own) = self.app else {
             return true;
         };
-        *app.get_or_insert(own) == own
+        self.reaches(app.get_or_insert(own))
     }
 
     /// Returns the target for a token. If every call is limited to an app, the target is too.
@@ -296,5 +309,24 @@ mod tests {
         assert!(read_only.with(Limits::default()).read_only);
         assert!(Limits::default().with(read_only).read_only);
         assert_eq!(of("acme").with(Limits::default()).app, Some(app("acme")));
+    }
+
+    #[test]
+    fn an_actor_of_two_apps_reaches_neither() {
+        let both = of("acme").with(of("other"));
+        let nested = [
+            both.clone(),
+            both.with(Limits::default()),
+            both.with(of("acme")),
+        ];
+        for limits in nested.into_iter().chain([Limits::default().with(both)]) {
+            for action in AuditAction::ALL {
+                let refused = limits.check_action(*action).unwrap_err();
+                assert_eq!(refused.kind(), LifecycleErrorKind::NotPermitted);
+            }
+            for mut selected in [None, Some(app("acme")), Some(app("other"))] {
+                assert!(!limits.narrow(&mut selected));
+            }
+        }
     }
 }

@@ -430,7 +430,7 @@ impl ApiTokens {
         }
         let limits = self.authority.limits();
         limits.check_metadata(new.metadata.iter().map(|(key, _)| key))?;
-        if limits.app.is_some_and(|own| own != *app) {
+        if !limits.reaches(app) {
             return Err(LifecycleError::unknown_app());
         }
         let id = TokenId::generate(now, &*self.shared.entropy)?;
