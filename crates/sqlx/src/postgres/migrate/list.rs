@@ -34,19 +34,9 @@ pub(super) struct Fill {
 }
 
 /// Gives roles the same rights to a new object as they have to an existing one.
-#[expect(
-    dead_code,
-    reason = "for migrations that add tables, columns or functions"
-)]
 pub(super) enum Right {
     /// The rights to a table or view. A view gets only `SELECT`.
     Relation {
-        new: &'static str,
-        like: &'static str,
-    },
-    /// The rights to a column that were not granted for the whole table.
-    Column {
-        table: &'static str,
         new: &'static str,
         like: &'static str,
     },

@@ -62,17 +62,6 @@ const GRANT_RELATION: &str = concat!(
          AND (c.relkind = 'r' OR entry.privilege_type = 'SELECT')"
 );
 
-/// Parameters: the schema, the new column, the existing one, and their table.
-const GRANT_COLUMN: &str = concat!(
-    "SELECT format('GRANT %s (%I) ON %s TO %s%s', entry.privilege_type, $2, c.oid::regclass, ",
-    grantee!(),
-    ") FROM pg_namespace n \
-     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = $4 \
-     JOIN pg_attribute o ON o.attrelid = c.oid AND o.attname = $3 \
-     CROSS JOIN aclexplode(o.attacl) AS entry \
-     WHERE n.nspname = $1 AND entry.grantee <> c.relowner"
-);
-
 /// Parameters: the schema, the new table, the column that its roles may update, and the table of the column.
 const GRANT_UPDATING: &str = concat!(
     "SELECT DISTINCT format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s%s', c.oid::regclass, ",
@@ -121,9 +110,6 @@ pub(super) async fn grant(
     for right in rights {
         let statements = match *right {
             Right::Relation { new, like } => query(GRANT_RELATION).bind(new).bind(like),
-            Right::Column { table, new, like } => {
-                query(GRANT_COLUMN).bind(new).bind(like).bind(table)
-            }
             Right::Updating { new, table, column } => {
                 query(GRANT_UPDATING).bind(new).bind(column).bind(table)
             }
