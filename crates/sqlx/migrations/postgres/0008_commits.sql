@@ -213,7 +213,9 @@ BEGIN
     ELSE
         applied := api_token_failed('unknown'::text, NULL::text);
     END CASE;
-    made := pg_catalog.to_jsonb(api_token_describe(applied));
+    -- The digest in a form that no setting changes.
+    made := pg_catalog.to_jsonb(api_token_describe(applied))
+        || pg_catalog.jsonb_build_object('digest', pg_catalog.encode(applied.digest, 'hex'::text));
     IF change ->> 'call' = 'rotate' THEN
         made := made || pg_catalog.jsonb_build_object('successor_expires_at', (
             SELECT t.expires_at FROM api_tokens t WHERE t.id = (change -> 'token' ->> 'id')::uuid));

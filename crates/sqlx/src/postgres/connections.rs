@@ -21,7 +21,7 @@ use tower_api_tokens::StoreError;
 
 use super::{
     error::{from_sqlx, is_serialization_failure},
-    lending::{GRACE, Lender, Lent},
+    lending::{GRACE, Lender, Lent, answer_in},
     servers::{Report, Servers},
     session::Timeouts,
 };
@@ -247,23 +247,23 @@ impl Connections {
     ) -> Result<Vec<PgRow>, StoreError> {
         let pool = self.pool_for(work);
         let keeps = |rows: &[PgRow]| work != Work::Lookup || !self.should_reconnect(rows);
+        let patience = work.timeouts().answered_within();
         if let Some(begin) = self.beginning(work) {
-            return run_in_transaction(pool, begin, query, keeps)
-                .await
-                .map_err(from_sqlx);
+            let rows = answer_in(patience, run_in_transaction(pool, begin, query, keeps));
+            return rows.await.map_err(from_sqlx);
         }
         if self.ours {
-            return run_alone(pool, query, keeps).await.map_err(from_sqlx);
+            let rows = answer_in(patience, run_alone(pool, query, keeps));
+            return rows.await.map_err(from_sqlx);
         }
         let (query, again) = duplicate(query).map_err(from_sqlx)?;
-        match run_alone(pool, query, keeps).await {
+        match answer_in(patience, run_alone(pool, query, keeps)).await {
             // Nothing was done: the default isolation level of the session was changed meanwhile.
             Err(error) if is_serialization_failure(&error) => {
                 self.in_transactions.store(true, Relaxed);
                 let begin = work.timeouts().begin();
-                run_in_transaction(pool, begin, again, keeps)
-                    .await
-                    .map_err(from_sqlx)
+                let rows = answer_in(patience, run_in_transaction(pool, begin, again, keeps));
+                rows.await.map_err(from_sqlx)
             }
             done => done.map_err(from_sqlx),
         }

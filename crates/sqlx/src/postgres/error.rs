@@ -34,12 +34,13 @@ pub(super) fn from_shared(error: &Arc<sqlx::Error>) -> StoreError {
     }
 }
 
-/// Whether a call failed because of one of its changes, before any was made: a value or a constraint, or an exception of
-/// a trigger.
-pub(super) fn concerns_one_change(error: &sqlx::Error) -> bool {
+/// Whether a call may have failed because of one of its changes, before any was made: a value or a constraint, a locked
+/// row, or an exception of a trigger. The other errors concern the connection, the role or the server, or may come after
+/// the changes were made.
+pub(super) fn may_concern_one_change(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
-    let classes = ["22", "23", "55000", "P0"];
-    code.is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
+    let others = ["08", "25006", "28", "42501", "53", "57", "58", "XX"];
+    code.is_some_and(|code| !others.iter().any(|class| code.starts_with(class)))
 }
 
 /// Whether a transaction was rolled back with a serialization failure.

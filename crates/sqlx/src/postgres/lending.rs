@@ -7,6 +7,7 @@
 //! lookup may wait, each lookup would otherwise stop the connection that the next one needs.
 
 use std::{
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,6 +21,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use super::session::Timeouts;
 use crate::PoolStatus;
 
 /// How long a statement may keep running after its caller was dropped. Then its connection is closed
@@ -178,6 +180,21 @@ impl Lender {
     }
 }
 
+/// Waits for an answer of the server.
+pub(super) async fn answer_in<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let answered = timeout(patience, answer).await;
+    answered.unwrap_or_else(|_| {
+        let error = format!(
+            "the server has not answered within {} s",
+            patience.as_secs()
+        );
+        Err(io::Error::new(io::ErrorKind::TimedOut, error).into())
+    })
+}
+
 pub(super) async fn answers(connection: &mut PgConnection) -> bool {
     matches!(timeout(TRIED_WITHIN, connection.ping()).await, Ok(Ok(())))
 }
@@ -225,7 +242,9 @@ impl Lent {
     /// Calls a procedure that commits by itself, and returns its only text. All of it is awaited, because the last
     /// commit comes after the row.
     pub(super) async fn call(mut self, call: SqlStr) -> Result<String, sqlx::Error> {
-        let rows: Result<Vec<PgRow>, _> = sqlx::raw_sql(call).fetch_all(self.connection()?).await;
+        let answered_within = Timeouts::OTHERS.answered_within();
+        let called = sqlx::raw_sql(call).fetch_all(self.connection()?);
+        let rows: Result<Vec<PgRow>, _> = answer_in(answered_within, called).await;
         if matches!(rows, Ok(_) | Err(sqlx::Error::Database(_))) {
             self.give_back();
         }

@@ -32,7 +32,7 @@ impl Call {
         self.0["at"] = microseconds(mutation.at).into();
         self.0["oldest_key"] = microseconds(oldest.unwrap_or(Timestamp::MIN)).into();
         self.0["key"] = mutation.key.map(|key| hex(key.key)).into();
-        self.0["max_keys"] = mutation.max_keys.into();
+        self.0["max_keys"] = mutation.max_keys.map(number).into();
         self.0["request"] = mutation.key.map(|key| hex(key.request)).into();
         self
     }
@@ -87,10 +87,14 @@ impl PostgresStore {
     }
 }
 
+/// Returns a limit as the database takes it.
+fn number(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
 fn call(mutation: &Mutation, candidates: &[Identifier]) -> Result<(Call, Returns), StoreError> {
     let event = mutation.audit.as_ref();
     let at = microseconds(mutation.at);
-    let number = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
     Ok(match &mutation.op {
         Op::DisableApp(id) => {
             let arguments = json!({ "target": id, "at": at });

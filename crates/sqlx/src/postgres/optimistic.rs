@@ -23,6 +23,10 @@ use super::{
 };
 use crate::rows::{policy_of, unsupported};
 
+/// The longest lifetime that the database adds to a time, in microseconds. With it, the successor of a token would expire
+/// after the last [`Timestamp`], so its rotation is planned from what is read.
+const LONGEST_LIFETIME: i64 = 253_402_207_200_999_999;
+
 /// The policy as it was stored when a change last depended on it.
 #[derive(Default)]
 pub(super) struct AssumedPolicy(Mutex<Option<String>>);
@@ -94,13 +98,16 @@ impl PostgresStore {
         }
         let (_, end) = successor.mask.parts();
         let start = successor.mask.as_str().strip_suffix(end);
-        let lifetime = rules.max_lifetime.map(|lifetime| lifetime.as_micros());
+        let lifetime = rules.max_lifetime.map(|lifetime| {
+            let lifetime = i64::try_from(lifetime.as_micros());
+            lifetime.unwrap_or(i64::MAX).min(LONGEST_LIFETIME)
+        });
         let arguments = json!({
             "token": inserted(&plan).map(token_row),
             "policy": policy,
             "overlap_ends": microseconds(*overlap_ends),
             "mask_start": start,
-            "max_lifetime": lifetime.map(|lifetime| i64::try_from(lifetime).unwrap_or(i64::MAX)),
+            "max_lifetime": lifetime,
             "must_expire": rules.requires_expiry(),
         });
         // The database adds what the event says of the token.

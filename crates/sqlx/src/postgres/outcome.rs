@@ -1,7 +1,7 @@
 //! The outcome of a change, as the database returns it: JSON with the columns of a row.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tower_api_tokens::{
     AppRecord, Applied, Repeated, Revision, StoreError, StoreErrorKind, TokenId, TokenRecord,
 };
@@ -79,13 +79,16 @@ enum Cell {
 struct OddCell(&'static str);
 
 impl Outcome {
-    /// Reads the outcomes of changes.
-    pub(super) fn read_all(text: &str) -> Result<Vec<Self>, StoreError> {
-        let outcomes: Vec<Map<String, Value>> = serde_json::from_str(text).map_err(corrupt)?;
-        outcomes.into_iter().map(Self::read).collect()
+    /// Reads the outcomes of changes. One that cannot be read is an error of its own.
+    pub(super) fn read_all(text: &str) -> Result<Vec<Result<Self, StoreError>>, serde_json::Error> {
+        let outcomes: Vec<Value> = serde_json::from_str(text)?;
+        Ok(outcomes.into_iter().map(Self::read).collect())
     }
 
-    fn read(mut outcome: Map<String, Value>) -> Result<Self, StoreError> {
+    fn read(outcome: Value) -> Result<Self, StoreError> {
+        let Value::Object(mut outcome) = outcome else {
+            return Err(odd_outcome("no object"));
+        };
         let cells = COLUMNS.map(|name| match outcome.remove(name) {
             None | Some(Value::Null) => Ok(Cell::Null),
             Some(Value::String(text)) if name == "digest" => {
@@ -159,10 +162,9 @@ impl Outcome {
     }
 }
 
-/// Reads bytes in the hexadecimal form of PostgreSQL.
+/// Reads bytes in hexadecimal digits.
 fn bytes_of(text: &str) -> Option<Vec<u8>> {
-    let digits = text.strip_prefix("\\x")?.as_bytes();
-    let (pairs, []) = digits.as_chunks::<2>() else {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
         return None;
     };
     let pairs = pairs.iter().map(|pair| {
@@ -209,20 +211,24 @@ mod tests {
 
     #[test]
     fn an_outcome_of_another_form_is_an_error() {
-        for odd in [
-            "",
-            "{}",
-            r#"[{"digest": "0101"}]"#,
-            r#"[{"digest": "\\x010"}]"#,
-            r#"[{"uses": 1.5}]"#,
-            r#"[{"id": []}]"#,
-        ] {
+        for odd in ["", "{}", "1"] {
             assert!(Outcome::read_all(odd).is_err(), "{odd}");
         }
-        let outcomes = Outcome::read_all(r#"[{"uses": "1", "name": 1, "id": "1"}]"#).unwrap();
-        let [outcome] = outcomes.as_slice() else {
-            panic!("one outcome");
-        };
+        for odd in [
+            "1",
+            r#"{"digest": "\\x0101"}"#,
+            r#"{"digest": "010"}"#,
+            r#"{"uses": 1.5}"#,
+            r#"{"id": []}"#,
+        ] {
+            let outcomes = Outcome::read_all(&format!(r#"[{odd}, {{"outcome": "done"}}]"#));
+            let [of_odd, of_other] = outcomes.unwrap().try_into().ok().unwrap();
+            assert!(of_odd.is_err(), "{odd}");
+            assert!(of_other.unwrap().is_made().unwrap());
+        }
+        let outcomes = Outcome::read_all(r#"[{"uses": "1", "name": 1, "id": "1"}]"#);
+        let [outcome] = outcomes.unwrap().try_into().ok().unwrap();
+        let outcome = outcome.unwrap();
         assert!(outcome.integer(10).is_err());
         assert!(outcome.text(3).is_err());
         assert!(outcome.identifier(0).is_err());
@@ -231,6 +237,6 @@ mod tests {
 
     #[test]
     fn bytes_are_read_in_hexadecimal_digits() {
-        assert_eq!(bytes_of("\\x00ff").unwrap(), [0, 255]);
+        assert_eq!(bytes_of("00ff").unwrap(), [0, 255]);
     }
 }

@@ -5,29 +5,34 @@ use std::{
     collections::VecDeque,
     fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use tokio::{
     sync::{Notify, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tower_api_tokens::StoreError;
 
 use super::{
     connections::Connections,
-    error::{concerns_one_change, from_shared, from_sqlx, odd_outcome},
+    error::{from_shared, from_sqlx, may_concern_one_change, odd_outcome},
     lending::Lent,
     outcome::Outcome,
     schema::Schema,
 };
 
-/// The maximum number of concurrent calls: while one waits for the disk, another can make its changes.
+/// The maximum number of concurrent calls: while one waits for the disk, another can make its changes. An urgent change
+/// may make one more, because a server that has gone away without a word may not answer the others for a while.
 const MOST_CALLS: usize = 2;
 
 /// The maximum number of changes in one call, and of their bytes, so that the lock is held for moments only.
 const MOST_CHANGES: usize = 32;
 const MOST_BYTES: usize = 256 * 1024;
+
+/// How long changes are made one by one, before the rest of them fails.
+const MADE_ONE_BY_ONE: Duration = Duration::from_secs(10);
 
 /// A call without changes, which waits until all changes that were visible before are durable.
 const NOTHING: &str = "[]";
@@ -120,7 +125,8 @@ impl Shared {
             true => state.waiting.push_front(waiting),
             false => state.waiting.push_back(waiting),
         }
-        if state.calls < MOST_CALLS.min(self.connections.most_changes()) {
+        let most = MOST_CALLS + usize::from(urgent);
+        if state.calls < most.min(self.connections.most_changes()) {
             state.calls += 1;
             tokio::spawn(Running::new(Arc::clone(self)).run());
         }
@@ -157,18 +163,29 @@ impl Shared {
         match called {
             Ok(outcomes) => answer(changes, &outcomes),
             // None of them was made.
-            Err(error) if changes.len() > 1 && concerns_one_change(&error) => {
-                for waiting in changes {
-                    let called = self.call(&format!("[{}]", waiting.change)).await;
-                    match called {
-                        Ok(outcomes) => answer(vec![waiting], &outcomes),
-                        Err(error) => drop(waiting.answer.send(Err(from_sqlx(error)))),
-                    }
-                }
-                self.changed.notify_waiters();
+            Err(error) if changes.len() > 1 && may_concern_one_change(&error) => {
+                self.make_each(changes, error).await;
             }
             Err(error) => fail(changes, error),
         }
+    }
+
+    /// Makes changes one by one, the urgent ones first, after a call for all of them has failed.
+    async fn make_each(&self, changes: Vec<Waiting>, error: sqlx::Error) {
+        let begun = Instant::now();
+        let mut changes = changes.into_iter();
+        // If each of them waits for the same lock, the others fail as the call did.
+        while begun.elapsed() < MADE_ONE_BY_ONE
+            && let Some(waiting) = changes.next()
+        {
+            let called = self.call(&format!("[{}]", waiting.change)).await;
+            match called {
+                Ok(outcomes) => answer(vec![waiting], &outcomes),
+                Err(error) => drop(waiting.answer.send(Err(from_sqlx(error)))),
+            }
+        }
+        self.changed.notify_waiters();
+        fail(changes.collect(), error);
     }
 
     /// Calls the procedure, and waits until its last commit has ended.
@@ -180,10 +197,19 @@ impl Shared {
 
 /// Returns the outcomes of one call to the callers, who may be gone.
 fn answer(changes: Vec<Waiting>, outcomes: &str) {
-    let outcomes = Outcome::read_all(outcomes).unwrap_or_default();
-    let mut outcomes = outcomes.into_iter();
+    let mut outcomes = match Outcome::read_all(outcomes) {
+        Ok(outcomes) => outcomes.into_iter(),
+        Err(error) => {
+            let error = format!("something that is not a list: {error}");
+            for waiting in changes {
+                drop(waiting.answer.send(Err(odd_outcome(&error))));
+            }
+            return;
+        }
+    };
     for waiting in changes {
-        let outcome = outcomes.next().ok_or_else(|| odd_outcome("no outcome"));
+        let outcome = outcomes.next();
+        let outcome = outcome.unwrap_or_else(|| Err(odd_outcome("no outcome")));
         drop(waiting.answer.send(outcome));
     }
 }
@@ -214,6 +240,8 @@ fn statement(schema: &Schema, changes: &str) -> SqlStr {
 /// Makes changes until none waits.
 struct Running {
     shared: Arc<Shared>,
+    /// The number of calls that it has made.
+    calls: usize,
     ended: bool,
 }
 
@@ -221,6 +249,7 @@ impl Running {
     fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
+            calls: 0,
             ended: false,
         }
     }
@@ -230,6 +259,7 @@ impl Running {
             // Changes that arrive before there is a connection go with the others.
             let connection = self.shared.connections.lend_for_change().await;
             let changes = self.shared.take();
+            self.calls += 1;
             match connection {
                 Ok(connection) if changes.is_empty() => connection.give_back(),
                 Ok(connection) => self.shared.make_all(connection, changes).await,
@@ -238,10 +268,10 @@ impl Running {
         }
     }
 
-    /// Whether no change waits. Then the next one starts another task.
+    /// Whether no change waits, or enough other tasks make changes. Without a task, the next change starts one.
     fn is_done(&mut self) -> bool {
         let mut state = self.shared.state();
-        self.ended = state.waiting.is_empty();
+        self.ended = state.waiting.is_empty() || (self.calls > 0 && state.calls > MOST_CALLS);
         state.calls -= usize::from(self.ended);
         self.ended
     }

@@ -1,5 +1,7 @@
 //! Session settings that statements rely on, independent of the defaults of roles, databases and pools.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr, SqlStr};
 
 /// The timeouts of a statement, in milliseconds.
@@ -17,6 +19,9 @@ const IDLE: u32 = 5_000;
 const DETECT_DISCONNECTS: &str = "SELECT pg_catalog.set_config(name, '500ms', false) \
     FROM (VALUES ('client_connection_check_interval')) AS setting (name) \
     WHERE pg_catalog.current_setting(name, true) = '0'";
+
+/// How much later than a statement times out its answer may arrive.
+const ON_THE_WAY: Duration = Duration::from_secs(10);
 
 impl Timeouts {
     /// For looking up tokens, and for reading the log.
@@ -41,6 +46,12 @@ impl Timeouts {
         lock: 5_000,
         statement: 30_000,
     };
+
+    /// Returns how long to wait for the answer to a statement. A server that has gone away without a word never answers, and
+    /// the system may not notice that.
+    pub(super) fn answered_within(self) -> Duration {
+        Duration::from_millis(self.statement.into()) + ON_THE_WAY
+    }
 
     /// Returns the statement that begins a transaction with these timeouts.
     pub(super) fn begin(self) -> SqlStr {

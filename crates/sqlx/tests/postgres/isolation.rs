@@ -1,4 +1,4 @@
-//! Changes take effect with any default isolation level of a role, a database or a pool.
+//! Changes take effect with any default isolation level of a role, a database or a pool, and with other forms of values.
 
 use futures_util::future::join_all;
 use sqlx::{
@@ -23,7 +23,7 @@ const TOKENS: usize = 24;
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        revocations_take_effect_with_the_default_isolation_level_of_the_role,
+        revocations_take_effect_with_any_defaults_of_the_role,
         revocations_take_effect_in_a_callers_pool,
         revocations_take_effect_after_the_default_isolation_level_changed,
         revocations_take_effect_in_separate_transactions,
@@ -80,7 +80,7 @@ async fn revoke_all(stores: &[PostgresStore]) {
     }
 }
 
-async fn revocations_take_effect_with_the_default_isolation_level_of_the_role() {
+async fn revocations_take_effect_with_any_defaults_of_the_role() {
     let _course = COURSE.lock().await;
     for default in DEFAULTS {
         let schema = Schema::new();
@@ -89,6 +89,7 @@ async fn revocations_take_effect_with_the_default_isolation_level_of_the_role() 
         for setting in [
             format!("default_transaction_isolation TO '{default}'"),
             "default_transaction_deferrable TO on".to_owned(),
+            "bytea_output TO escape".to_owned(),
         ] {
             let set = format!("ALTER ROLE {} SET {setting}", login.name());
             execute(&mut hand, &set).await;

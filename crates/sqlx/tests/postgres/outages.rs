@@ -26,6 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_lost_listening_connection_is_reopened,
         a_change_that_times_out_does_not_affect_reads,
         changes_that_fail_to_begin_leave_no_unusable_connection,
+        a_revocation_does_not_wait_for_a_server_that_never_answers,
         a_dropped_lookup_leaves_no_unusable_connection,
         a_connection_that_opens_slower_than_lookups_wait_serves_later_ones,
         a_connection_of_a_callers_pool_that_opens_slowly_serves_later_lookups,
@@ -167,6 +168,56 @@ async fn a_change_that_times_out_does_not_affect_reads() {
     assert_eq!(found.record.as_ref(), Some(record), "nothing has changed");
     execute(&mut hand, "ROLLBACK").await;
     store.revoke(&target, record.created_at).await.unwrap();
+}
+
+/// Waits until this many sessions of an application wait for a lock.
+async fn blocked(hand: &mut PgConnection, application: &str, expected: i64) {
+    let blocked = "SELECT count(*) FROM pg_stat_activity \
+         WHERE application_name = $1 AND wait_event_type = 'Lock'";
+    let wait = async {
+        loop {
+            let sessions = sqlx::query_scalar(blocked).bind(application);
+            let sessions: i64 = sessions.fetch_one(&mut *hand).await.unwrap();
+            if sessions == expected {
+                break;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, wait).await.expect("they wait");
+}
+
+async fn a_revocation_does_not_wait_for_a_server_that_never_answers() {
+    let (schema, proxy, name) = (Schema::new(), Proxy::start().await, unique());
+    let store = schema
+        .open_by(&format!("{}?application_name={name}", proxy.url()))
+        .await;
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap().id;
+    let leaked = platform.issue(&app, NewToken::named("leaked")).await;
+    let leaked = leaked.unwrap();
+    let (mut hand, mut watch) = (schema.connect().await, schema.connect().await);
+    let hold = "BEGIN; LOCK TABLE api_token_change_lock IN EXCLUSIVE MODE";
+    execute(&mut hand, hold).await;
+    let mut hung = Vec::new();
+    for calls in 1..=2 {
+        let platform = platform.clone();
+        let issue = async move { platform.issue(&app, NewToken::named("hung")).await };
+        hung.push(tokio::spawn(issue));
+        blocked(&mut watch, &name, calls).await;
+    }
+    proxy.silence();
+    execute(&mut hand, "ROLLBACK").await;
+
+    let revoked = timeout(DEADLINE, platform.revoke(leaked.record().id)).await;
+    assert!(revoked.unwrap().unwrap().revoked_at.is_some());
+    for hung in hung {
+        let answered = timeout(DEADLINE * 3, hung).await.expect("it gives up");
+        let kind = answered.unwrap().unwrap_err().kind();
+        assert_eq!(kind, LifecycleErrorKind::Store);
+    }
+    let issued = platform.issue(&app, NewToken::named("afterwards")).await;
+    assert!(issued.is_ok());
 }
 
 async fn a_dropped_lookup_leaves_no_unusable_connection() {

@@ -13,12 +13,16 @@ use tower_api_tokens::{
     AppId, AppRecord, AuditAction, AuditEvent, AuditEventId, AuditLog, AuditOutcome, AuditQuery,
     BoundKey, Grantable, Inheritance, MaskedToken, MemoryStore, Mutation, Op, PageSize, Policy,
     TokenDigest, TokenId, TokenRecord, TokenRegistry, TokenStore, TokenTarget,
+    store::truncate_to_microsecond,
 };
 
 use crate::{services::Test, support::fresh};
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![changes_have_the_planned_outcomes]
+    tests![
+        changes_have_the_planned_outcomes,
+        the_largest_limits_have_the_planned_outcomes,
+    ]
 }
 
 const CHANGES: usize = 600;
@@ -165,4 +169,38 @@ async fn changes_have_the_planned_outcomes() {
         assert_eq!(event, expected);
     }
     assert_eq!(events.items.len(), expected.items.len());
+}
+
+async fn the_largest_limits_have_the_planned_outcomes() {
+    let (store, _schema) = fresh().await;
+    let memory = MemoryStore::new();
+    let create = Op::CreateApp(AppRecord::new(app(0), "App", at(0)));
+    let mut never_expires = token(1, 0, 0);
+    never_expires.expires_at = None;
+    let issue = Op::IssueToken {
+        token: never_expires,
+        expires_by_default: false,
+        grantable: Grantable::everything(),
+    };
+    let rotate = Op::RotateToken {
+        target: TokenTarget::any(id(1)),
+        successor: token(2, 0, 1),
+        overlap_ends: at(5),
+        inheritance: Some(Inheritance::new(Grantable::everything())),
+    };
+    let mut mutations = [create, issue, rotate].map(|op| Mutation::new(op, at(1)));
+    mutations[1].key = Some(BoundKey::new([1; 32], [1; 32]));
+    mutations[1].max_keys = Some(usize::MAX);
+    mutations[2].policy = Some(Policy::default().max_lifetime(Duration::MAX));
+    for mutation in &mutations {
+        let planned = memory.apply(mutation).await;
+        assert!(planned.is_ok() && store.apply(mutation).await.is_ok());
+    }
+    for number in [1, 2] {
+        let mut expected = memory.find(&digest(number)).await.unwrap().record.unwrap();
+        // The store in memory keeps the last nanosecond of the calendar.
+        expected.expires_at = expected.expires_at.map(truncate_to_microsecond);
+        let kept = store.find(&digest(number)).await.unwrap().record;
+        assert_eq!(kept, Some(expected));
+    }
 }

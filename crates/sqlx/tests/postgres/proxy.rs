@@ -1,6 +1,6 @@
 //! A network between the store and the server that can be interrupted.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::{
     io::copy_bidirectional,
@@ -16,6 +16,8 @@ pub(crate) struct Proxy {
     port: u16,
     /// Whether connections are forwarded.
     open: Arc<watch::Sender<bool>>,
+    /// How often the open connections fell silent.
+    silence: watch::Sender<u64>,
     /// How long a new connection takes.
     delay: watch::Sender<Duration>,
     task: JoinHandle<()>,
@@ -27,15 +29,18 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let (open, is_open) = watch::channel(true);
         let (delay, delayed) = watch::channel(Duration::ZERO);
+        let (silence, silenced) = watch::channel(0);
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                tokio::spawn(carry(client, *delayed.borrow(), is_open.clone()));
+                let delay = *delayed.borrow();
+                tokio::spawn(carry(client, delay, is_open.clone(), silenced.clone()));
             }
         });
         Self {
             port,
             open: Arc::new(open),
+            silence,
             delay,
             task,
         }
@@ -52,6 +57,11 @@ impl Proxy {
         self.delay.send_replace(delay);
     }
 
+    /// Stops carrying messages on the connections that are open, which neither side notices. New ones work.
+    pub(crate) fn silence(&self) {
+        self.silence.send_modify(|times| *times += 1);
+    }
+
     /// Closes every connection; new ones are closed immediately.
     pub(crate) fn cut(&self) {
         self.open.send_replace(false);
@@ -62,15 +72,27 @@ impl Proxy {
     }
 }
 
-async fn carry(mut client: TcpStream, delay: Duration, mut is_open: watch::Receiver<bool>) {
+async fn carry(
+    mut client: TcpStream,
+    delay: Duration,
+    mut is_open: watch::Receiver<bool>,
+    mut silenced: watch::Receiver<u64>,
+) {
     let (address, _) = address();
+    silenced.mark_unchanged();
     if !*is_open.borrow_and_update() {
         return;
     }
     sleep(delay).await;
     let mut server = TcpStream::connect(address).await.unwrap();
+    let carried = async {
+        tokio::select! {
+            _ = copy_bidirectional(&mut client, &mut server) => {}
+            Ok(()) = silenced.changed() => pending().await,
+        }
+    };
     tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut server) => {}
+        () = carried => {}
         _ = is_open.wait_for(|open| !open) => {}
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests![
         concurrent_changes_share_calls,
         a_change_that_fails_does_not_fail_those_that_share_its_call,
+        a_change_that_waits_for_a_row_does_not_fail_those_that_share_its_call,
         a_change_whose_caller_is_gone_is_made_completely,
     ]
 }
@@ -94,6 +95,41 @@ async fn a_change_that_fails_does_not_fail_those_that_share_its_call() {
     assert_eq!(kind(revoked), Some(StoreErrorKind::AlreadyExists));
     let kept = store.find(&token(&app, 2).digest).await.unwrap().record;
     assert_eq!(kept.unwrap().revoked_at, None);
+}
+
+async fn a_change_that_waits_for_a_row_does_not_fail_those_that_share_its_call() {
+    let schema = Schema::new();
+    let brief = format!(
+        "{}?options=-c%20lock_timeout%3D300ms",
+        crate::support::server()
+    );
+    let store = schema.open_by(&brief).await;
+    let app = tokens(&store).create_app("Billing").await.unwrap();
+    for number in 1..10 {
+        store.insert(&token(&app, number)).await.unwrap();
+    }
+    let target = |number| TokenTarget::any(TokenId::from_bytes([number; 16]));
+    let mut hand = schema.connect().await;
+    let id = TokenId::from_bytes([1; 16]);
+    let hold = format!("BEGIN; SELECT FROM api_tokens WHERE id = '{id}' FOR UPDATE");
+    execute(&mut hand, &hold).await;
+    let targets: Vec<_> = (1..10).map(target).collect();
+    let (waited, revoked) = tokio::join!(
+        join_all((0..3).map(|_| store.revoke(&targets[0], at(2)))),
+        join_all(
+            targets[1..]
+                .iter()
+                .map(|target| store.revoke(target, at(2)))
+        ),
+    );
+    for waited in waited {
+        assert_eq!(kind(waited), Some(StoreErrorKind::Unavailable));
+    }
+    for revoked in revoked {
+        assert!(revoked.unwrap().revoked_at.is_some());
+    }
+    execute(&mut hand, "ROLLBACK").await;
+    store.revoke(&targets[0], at(2)).await.unwrap();
 }
 
 async fn a_change_whose_caller_is_gone_is_made_completely() {
