@@ -104,7 +104,10 @@ async fn measure(url: &str, tokens: u64) {
     );
     execute(url, &clear).await;
     let store = open(url, SCHEMA).await;
-    let platform = ApiTokens::new(store.clone(), TokenFormat::new("acme").expect("a format"));
+    let format = TokenFormat::new("acme").expect("a format");
+    let room = usize::try_from(tokens).expect("a number that memory holds") + 1000;
+    let platform = ApiTokens::builder(store.clone(), format);
+    let platform = platform.capacity(room).build();
     let app = platform.create_app("Billing").await.expect("an app").id;
     let mut hot = Vec::new();
     for _ in 0..100 {
