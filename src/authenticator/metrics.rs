@@ -68,7 +68,7 @@ mod enabled {
         /// | `api_tokens_lease_age_seconds` | gauge | time since the read of the change log that proves the cache fresh; published once a follower has read the log |
         /// | `api_tokens_snapshot_timestamp_seconds` | gauge | when the snapshot was saved that a restart would use, in seconds since 1970; published once there is one |
         /// | `api_tokens_fleet_nodes` | gauge | registered nodes; published by a [`FleetMember`](crate::FleetMember) when it reports |
-        /// | `api_tokens_fleet_lag` | gauge | changes that the node lacks which is furthest behind; published likewise |
+        /// | `api_tokens_fleet_lag` | gauge | changes that the node furthest behind has not applied; published likewise |
         ///
         /// Each metric has the label `authenticator`, the
         /// [`name`](crate::AuthenticatorBuilder::name) of this one. Refusals also have the label
@@ -90,7 +90,7 @@ mod enabled {
             describe_gauge!(
                 FLEET_LAG,
                 Unit::Count,
-                "Changes that the node lacks which is furthest behind."
+                "Changes that the node furthest behind has not applied."
             );
             let name = self.shared.name.to_string();
             gauge!(FLEET_NODES, "authenticator" => name.clone()).set(state.nodes as f64);

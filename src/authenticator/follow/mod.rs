@@ -186,7 +186,8 @@ impl FollowerBuilder {
     /// since then instead of all live tokens. Preloads the cache even if [`preload`](Self::preload) is not called.
     ///
     /// The file is replaced every ten minutes (see [`snapshot_interval`](Self::snapshot_interval)) and when the
-    /// follower [stops](Follower::stop). It takes about 90 bytes for each token, twice while it is written.
+    /// follower [stops](Follower::stop). It usually takes less than 100 bytes for each token, twice while it is
+    /// written.
     ///
     /// # When a snapshot is used
     ///

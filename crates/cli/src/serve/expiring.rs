@@ -23,7 +23,7 @@ impl ExpiringRecorder {
             loop {
                 if let Err(error) = tokens.record_expiring(WITHIN).await {
                     note(&format!(
-                        "warning: cannot record which tokens expire soon, because {error}; trying again in an hour"
+                        "warning: cannot record which tokens expire soon, because {error}; trying again within an hour"
                     ));
                 }
                 sleep(jittered(INTERVAL)).await;

@@ -26,7 +26,7 @@ impl MaintenanceTask {
             loop {
                 if let Err(error) = operator.maintain(&maintenance).await {
                     note(&format!(
-                        "warning: cannot delete old records, because {error}; trying again in an hour"
+                        "warning: cannot delete old records, because {error}; trying again within an hour"
                     ));
                 }
                 sleep(jittered(INTERVAL)).await;
