@@ -27,9 +27,12 @@ pub(crate) struct Admission {
     found: Arc<Found>,
     /// The token whose use was already counted for this request.
     counted: Option<TokenId>,
-    /// Whether this is the result of a second lookup.
-    repeated: bool,
+    /// How many lookups were made for the request.
+    lookups: u32,
 }
+
+/// The maximum number of lookups for one request, if the token or its app changes during each of them.
+const MOST_LOOKUPS: u32 = 8;
 
 /// Looks up a token and checks it. `counted` is a token whose use was already counted for this
 /// request.
@@ -40,7 +43,7 @@ pub(super) fn look_up(
 ) -> Lookup {
     Box::pin(async move {
         let found = look_up_until_usable(&shared, digest, true).await?;
-        Admission::of_found(shared, digest, found, counted, false)
+        Admission::of_found(shared, digest, found, counted, 1)
     })
 }
 
@@ -59,16 +62,21 @@ pub(super) async fn look_up_including(
              from the primary",
         )));
     }
-    Admission::of_found(shared, digest, found, counted, false)
+    Admission::of_found(shared, digest, found, counted, 1)
 }
 
 /// Looks up a token again, for a request that was already admitted once. This takes no permit: a
 /// flood of requests without a live token must not turn away one that has it.
-fn look_up_again(shared: Arc<Shared>, digest: TokenDigest, counted: Option<TokenId>) -> Lookup {
+fn look_up_again(
+    shared: Arc<Shared>,
+    digest: TokenDigest,
+    counted: Option<TokenId>,
+    lookups: u32,
+) -> Lookup {
     Box::pin(async move {
         shared.counters.local().lookup();
         let found = look_up_until_usable(&shared, digest, false).await?;
-        Admission::of_found(shared, digest, found, counted, true)
+        Admission::of_found(shared, digest, found, counted, lookups)
     })
 }
 
@@ -87,7 +95,7 @@ impl Admission {
         digest: TokenDigest,
         found: Arc<Found>,
         counted: Option<TokenId>,
-        repeated: bool,
+        lookups: u32,
     ) -> Result<Self, Rejection> {
         let entry = found.entry.as_ref().ok_or_else(Rejection::unknown)?;
         match entry.rejection_of_token(&*shared.clock) {
@@ -97,7 +105,7 @@ impl Admission {
                 digest,
                 found,
                 counted,
-                repeated,
+                lookups,
             }),
         }
     }
@@ -113,7 +121,8 @@ impl Admission {
         rejection.map_or(Ok(()), Err)
     }
 
-    /// Checks the token again. `waited` is whether the request had to wait after the lookup.
+    /// Checks the token again: as of a moment during this call, no change that this process has made or applied is
+    /// missed. `waited` is whether the request had to wait after the lookup.
     /// `client` returns the address of the client, if it is known. `admit` makes what it needs of the
     /// token.
     pub(crate) fn confirm<A: Admit + Copy>(
@@ -127,13 +136,18 @@ impl Admission {
         let mut check = |entry: &Entry| entry.check(&self.digest, &*shared.clock, &client, admit);
         // A fresh cached entry is at least as new as the result of this request's lookup.
         let checked = shared.cache.get_fresh(&self.digest, now, &mut check);
+        let is_in_time = self.is_in_time(now, waited);
         let checked = match (checked, &self.found.entry) {
             (Some(checked), _) => checked,
-            (None, Some(entry)) if self.holds(now, waited) => check(entry),
-            // A second lookup that took too long means that the store does not answer in time.
-            _ if self.repeated => return Confirmation::Refused(Rejection::store_timeout()),
+            (None, Some(entry)) if is_in_time && self.is_current() => check(entry),
+            // A further lookup that took too long means that the store does not answer in time.
+            _ if self.lookups > 1 && !is_in_time || self.lookups == MOST_LOOKUPS => {
+                return Confirmation::Refused(Rejection::store_timeout());
+            }
             _ => {
-                return Confirmation::Stale(look_up_again(self.shared, self.digest, self.counted));
+                let lookups = self.lookups + 1;
+                let again = look_up_again(self.shared, self.digest, self.counted, lookups);
+                return Confirmation::Stale(again);
             }
         };
         match checked {
@@ -145,27 +159,24 @@ impl Admission {
         }
     }
 
-    /// Whether the result of the lookup still holds. The second lookup ends right before the
-    /// request is passed on, so a change during it counts as one after the request.
-    fn holds(&self, now: Instant<'_>, waited: bool) -> bool {
-        let Shared {
-            cache,
-            in_flight,
-            lookups,
-            ..
-        } = &*self.shared;
+    /// Whether the result of the lookup is recent enough.
+    fn is_in_time(&self, now: Instant<'_>, waited: bool) -> bool {
+        let Shared { cache, lookups, .. } = &*self.shared;
         let Found {
             looked_up_at,
             freshness,
-            ticket,
             ..
         } = &*self.found;
         // With a staleness of zero, each request needs a lookup of its own, and this is it.
-        let in_time = cache.is_enabled()
+        let is_own = cache.is_enabled()
             || !waited && now.monotonic.saturating_sub(*looked_up_at) <= lookups.timeout();
-        in_time
-            && now.is_before(freshness.until)
-            && (self.repeated || in_flight.is_current(&self.digest, ticket))
+        is_own && now.is_before(freshness.until)
+    }
+
+    /// Whether nothing was evicted that the result of the lookup depends on.
+    fn is_current(&self) -> bool {
+        let is_current = |ticket| self.shared.in_flight.is_current(&self.digest, ticket);
+        self.found.ticket.as_ref().is_some_and(is_current)
     }
 
     fn count_use(&self, now: Duration) {
@@ -185,7 +196,7 @@ impl Admission {
     }
 }
 
-/// Waits for a lookup and confirms the result, with a second lookup if necessary. The caller passes
+/// Waits for a lookup and confirms the result, with further lookups if necessary. The caller passes
 /// the request on as soon as this returns. `client` returns the address of the client, if it is
 /// known. `admit` makes what it needs of the token.
 pub(crate) async fn confirmed<A: Admit + Copy>(

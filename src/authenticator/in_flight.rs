@@ -6,7 +6,7 @@
 //!
 //! 1. A lookup begins under the lock and is registered for its key.
 //! 2. An eviction, under the lock, unregisters the lookup of its key and removes the cached entry.
-//! 3. A lookup completes under the lock: its result is cached only if it is still registered.
+//! 3. A lookup completes under the lock: its result is cached only if it is still registered, and the latest one.
 //!
 //! So an answer that was read before an eviction is neither cached after it nor given to a request
 //! that arrives after it. Other keys of the shard are not affected by an eviction.
@@ -36,15 +36,20 @@ struct Shard<K, W> {
     lookups: HashMap<K, Registered<W>>,
 }
 
+/// The lookups of a key since its last eviction. Most often, there is one at a time.
 #[derive(Debug)]
 struct Registered<W> {
+    /// The numbers of the latest lookup, and of the oldest one that was not complete when it began.
     number: u64,
+    oldest: u64,
+    /// How many of them are not complete.
+    pending: usize,
     generation: u64,
-    /// `None` for a lookup that cannot be joined.
+    /// That of the latest lookup. `None` if it cannot be joined, or is complete.
     handle: Option<W>,
 }
 
-/// The state of the shard when a lookup began.
+/// The state of the shard when a lookup began, or when it was completed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     number: u64,
@@ -63,8 +68,11 @@ impl<K: Eq + Hash, W> Shard<K, W> {
     }
 
     fn register(&mut self, key: K, ticket: Ticket, handle: Option<W>) {
+        let earlier = self.lookups.get(&key);
         let registered = Registered {
             number: ticket.number,
+            oldest: earlier.map_or(ticket.number, |earlier| earlier.oldest),
+            pending: earlier.map_or(0, |earlier| earlier.pending) + 1,
             generation: ticket.generation,
             handle,
         };
@@ -130,25 +138,35 @@ impl<K: Copy + Eq + Hash, W> InFlight<K, W> {
         })
     }
 
-    /// Completes a lookup: unregisters it and, if it was still registered, calls `cache` with the
-    /// generation in which the lookup began.
+    /// Completes a lookup: unregisters it and, if its key was not evicted, calls `complete` with the generation in which
+    /// the lookup began, and whether it is the latest one of its key. Only that may be cached. Returns what `complete`
+    /// returns, and the state of the shard at that moment.
     pub(super) fn complete<R>(
         &self,
         key: &K,
         ticket: Ticket,
-        cache: impl FnOnce(u64) -> R,
-    ) -> Option<R> {
+        complete: impl FnOnce(u64, bool) -> R,
+    ) -> Option<(R, Ticket)> {
         self.shard(key, |shard| {
-            let number = shard.lookups.get(key).map(|lookup| lookup.number);
-            if number != Some(ticket.number) {
-                return None;
+            let registered = shard.lookups.get_mut(key);
+            let registered = registered.filter(|lookups| lookups.oldest <= ticket.number)?;
+            let is_latest = registered.number == ticket.number;
+            registered.pending -= 1;
+            if registered.pending == 0 {
+                shard.lookups.remove(key);
+            } else if is_latest {
+                registered.handle = None;
             }
-            shard.lookups.remove(key);
-            Some(cache(ticket.generation))
+            let completed = Ticket {
+                number: ticket.number,
+                generation: shard.generation,
+                evictions: shard.evictions,
+            };
+            Some((complete(ticket.generation, is_latest), completed))
         })
     }
 
-    /// Whether there was no eviction in the key's shard since the lookup began.
+    /// Whether there was no eviction in the key's shard since the ticket was issued.
     pub(super) fn is_current(&self, key: &K, ticket: &Ticket) -> bool {
         self.shard(key, |shard| shard.evictions == ticket.evictions)
     }

@@ -41,7 +41,9 @@ pub(super) struct Found {
     /// When the lookup began, by the monotonic clock.
     pub(super) looked_up_at: Duration,
     pub(super) freshness: Freshness,
-    pub(super) ticket: Ticket,
+    /// From when the lookup was completed. `None` if the token, its app or everything was evicted before, so that the
+    /// answer may be from before the change.
+    pub(super) ticket: Option<Ticket>,
     /// The revision that the answer shows, if the store returned one.
     pub(super) position: Option<Revision>,
 }
@@ -205,7 +207,7 @@ fn begin(
         let answer = shared.lookups.find(&*shared.store, &digest).await?;
         let position = AnswerPosition::of(&answer);
         let record = shared.check_digest(&digest, answer.record);
-        let freshness = completion.complete(record.as_ref(), position);
+        let (freshness, ticket) = completion.complete(record.as_ref(), position);
         let entry = |token| {
             let grant = shared.cache.grants.single(token);
             Entry::of(token, grant, freshness, looked_up_at)
@@ -255,12 +257,12 @@ impl Completion {
     }
 
     /// Caches the answer, unless the token was evicted since the lookup began. Returns how long the
-    /// answer may be used.
+    /// answer may be used, and the ticket of [`Found`].
     pub(super) fn complete(
         mut self,
         record: Option<&TokenRecord>,
         position: AnswerPosition,
-    ) -> Freshness {
+    ) -> (Freshness, Option<Ticket>) {
         let Shared {
             cache,
             in_flight,
@@ -276,19 +278,32 @@ impl Completion {
         };
         let ticket = self.ticket.take();
         let completed = ticket.and_then(|ticket| {
-            in_flight.complete(&self.digest, ticket, |generation| {
-                cache.fill(&fill(generation), &**clock)
+            in_flight.complete(&self.digest, ticket, |generation, is_latest| {
+                let app = record.map(|token| &token.app.id);
+                let is_outdated =
+                    app.is_some_and(|app| cache.grants.evicted_since(app, generation));
+                let freshness = match is_latest {
+                    true => cache.fill(&fill(generation), &**clock),
+                    false => cache.freshness(&fill(generation)),
+                };
+                (freshness, is_outdated)
             })
         });
         Shared::make_room(&self.shared);
-        completed.unwrap_or_else(|| cache.freshness(&fill(0)))
+        match completed {
+            Some(((freshness, true), _)) => (freshness, None),
+            Some(((freshness, false), ticket)) => (freshness, Some(ticket)),
+            None => (cache.freshness(&fill(0)), None),
+        }
     }
 }
 
 impl Drop for Completion {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.shared.in_flight.complete(&self.digest, ticket, |_| ());
+            self.shared
+                .in_flight
+                .complete(&self.digest, ticket, |_, _| ());
         }
     }
 }

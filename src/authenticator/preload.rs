@@ -41,6 +41,8 @@ pub(super) struct Preload {
     version: AtomicU64,
     /// Whether changes are recorded: while the cache is complete or being scanned.
     tracking: AtomicBool,
+    /// Whether a scan runs, during which changes of tokens are recorded.
+    scanning: AtomicBool,
     /// Digests are recorded under the lock of their shard in `in_flight`. These locks only protect
     /// the tables.
     shards: Box<[Mutex<Shard>]>,
@@ -98,6 +100,7 @@ impl Preload {
         Self {
             version: AtomicU64::new(0),
             tracking: AtomicBool::new(false),
+            scanning: AtomicBool::new(false),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             pending: AtomicUsize::new(0),
             expiry_checked_at: AtomicI64::new(i64::MIN),
@@ -177,10 +180,19 @@ impl Preload {
 
     fn stop_tracking(&self) {
         self.tracking.store(false, Release);
+        self.scanning.store(false, Release);
         for shard in &self.shards {
             *lock(shard) = Shard::default();
         }
         self.pending.store(0, Relaxed);
+    }
+
+    /// Stops recording which tokens change, at the end of a scan: over time, all of them do.
+    fn forget_changed(&self) {
+        self.scanning.store(false, Release);
+        for shard in &self.shards {
+            lock(shard).changed = HashSet::default();
+        }
     }
 
     /// Records that a token has changed, before its entry is removed.
@@ -189,7 +201,9 @@ impl Preload {
             return;
         }
         let mut shard = self.shard(digest);
-        shard.changed.insert(*digest);
+        if self.scanning.load(Acquire) {
+            shard.changed.insert(*digest);
+        }
         self.mark(&mut shard, digest, 0);
     }
 
@@ -293,6 +307,7 @@ impl Preload {
         });
         // The scan reads again what was skipped or dropped before.
         self.expiry_checked_at.store(i64::MIN, Release);
+        self.scanning.store(true, Release);
         self.tracking.store(true, Release);
     }
 
@@ -331,9 +346,7 @@ impl Preload {
         let Some(scan) = apps.scan.take() else {
             return false;
         };
-        for shard in &self.shards {
-            lock(shard).changed = HashSet::default();
-        }
+        self.forget_changed();
         let is_good = is_complete && !scan.outdated;
         if is_good {
             apps.lost = None;
@@ -359,9 +372,7 @@ impl Preload {
             self.stop_tracking();
             return false;
         }
-        for shard in &self.shards {
-            lock(shard).changed = HashSet::default();
-        }
+        self.forget_changed();
         self.record_expiry_check(expired_by);
         apps.lost = None;
         apps.suspect.clear();

@@ -15,7 +15,7 @@ use crate::model::{
 impl ApiTokens {
     /// Returns a handle that acts on behalf of an actor: its changes are recorded in the audit log under
     /// the actor's name, and it grants and reaches no more than the actor may, and no more than this
-    /// handle.
+    /// handle. If both are limited to an app, and to different ones, it reaches nothing.
     #[must_use]
     pub fn acting_as(&self, authority: Authority) -> Self {
         let authority = self.authority.with(authority);
@@ -53,7 +53,8 @@ impl ApiTokens {
     /// Returns a handle that only reaches the tokens of one app, and only grants what `grantable`
     /// allows.
     ///
-    /// It has the limits of [`Authority::limited_to`]; to allow metadata keys, call
+    /// If this handle is limited to another app, it reaches nothing. Otherwise it has the limits of
+    /// [`Authority::limited_to`]; to allow metadata keys, call
     /// [`acting_as`](Self::acting_as) with [`Authority::metadata_keys`] first.
     #[must_use]
     pub fn app(&self, id: AppId, grantable: &Grantable) -> AppTokens {

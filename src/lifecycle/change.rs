@@ -10,6 +10,7 @@ use crate::{
     model::{
         app::AppId,
         audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
+        record::TokenRecord,
     },
     store::{
         Applied, Mutation, Op, StoreError, StoreErrorKind, TokenTarget, catch_panic, run_to_end,
@@ -177,11 +178,36 @@ impl ApiTokens {
             // The connection may have failed after the change was made.
             match self.apply(mutation).await {
                 Err(again) => recorded = again.kind() == StoreErrorKind::AlreadyExists,
-                applied => return applied,
+                Ok(applied) => return self.with_revoked_before(mutation, applied).await,
             }
         }
         let applied = self.call(&bare).await?;
         self.tell(mutation, &applied, recorded);
+        self.with_revoked_before(mutation, applied).await
+    }
+
+    /// Adds the tokens that a revocation of many had revoked before its answer was lost. Made again, it leaves them out.
+    async fn with_revoked_before(
+        &self,
+        mutation: &Mutation,
+        mut applied: Applied,
+    ) -> Result<Applied, StoreError> {
+        if let (Op::RevokeTokens { tokens, .. }, Applied::Tokens(revoked)) =
+            (&mutation.op, &mut applied)
+        {
+            let mut before = Vec::new();
+            for id in tokens {
+                let target = TokenTarget::any(*id);
+                let token = catch_panic(|| self.shared.registry.token(&target)).await?;
+                let is_earlier = |token: &TokenRecord| {
+                    token.revoked_at == Some(mutation.at)
+                        && revoked.iter().all(|revoked| revoked.id != token.id)
+                };
+                before.extend(token.filter(is_earlier));
+            }
+            self.tell(mutation, &Applied::Tokens(before.clone()), true);
+            revoked.extend(before);
+        }
         Ok(applied)
     }
 }

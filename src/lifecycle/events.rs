@@ -154,7 +154,7 @@ impl ApiTokens {
         let now = self.now();
         let until = now.checked_add(within).unwrap_or(Timestamp::MAX);
         let mut query = ExpiringQuery::new(now, until).limit(EXPIRING_BATCH);
-        let registry = self.registry();
+        let registry = self.unlimited_registry();
         let mut recorded = 0;
         loop {
             let page = catch_panic(|| registry.expiring(&query)).await?;

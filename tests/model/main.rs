@@ -80,7 +80,7 @@ impl World {
         };
         if self.fenced {
             self.in_flight
-                .complete(&KEY, ticket, |_| self.cache.store(answer, Relaxed));
+                .complete(&KEY, ticket, |_, _| self.cache.store(answer, Relaxed));
         } else {
             self.cache.store(answer, Relaxed);
         }
@@ -129,7 +129,7 @@ fn a_newcomer_joins_after_a_revocation(evicts_lookups: bool) {
                 let ticket = world.begin();
                 let live = world.live.load(Acquire);
                 answer.store(if live { LIVE } else { REVOKED }, Release);
-                world.in_flight.complete(&KEY, ticket, |_| ());
+                world.in_flight.complete(&KEY, ticket, |_, _| ());
             }
         });
         world.live.store(false, Release);
@@ -259,7 +259,7 @@ fn a_server_lags_behind_the_log(applies_first: bool) {
             let (world, applied) = (Arc::clone(&world), Arc::clone(&applied));
             move || {
                 let ticket = world.begin();
-                world.in_flight.complete(&KEY, ticket, |_| {
+                world.in_flight.complete(&KEY, ticket, |_, _| {
                     // The lease covers an answer at the applied revision.
                     let covered = applied.load(Acquire) == 0;
                     let cached = if covered { LIVE } else { UNCOVERED };
@@ -313,7 +313,7 @@ fn the_log_reaches_an_answer(covers_only_that: bool) {
                 let ticket = world.begin();
                 world
                     .in_flight
-                    .complete(&KEY, ticket, |_| world.cache.store(OTHER, Relaxed));
+                    .complete(&KEY, ticket, |_, _| world.cache.store(OTHER, Relaxed));
             }
         });
         let mut covered = NOTHING;
@@ -481,7 +481,7 @@ impl App {
             .in_flight
             .join(KEY, exclusive, |ticket| Ok::<_, Infallible>((ticket, ())));
         let shown = self.stored.load(Acquire);
-        self.in_flight.complete(&KEY, ticket, |generation| {
+        self.in_flight.complete(&KEY, ticket, |generation, _| {
             let is_outdated = generation < self.evicted.load(Acquire) as u64;
             if !is_outdated || !checks_generation {
                 *self.current.lock().unwrap() = shown;

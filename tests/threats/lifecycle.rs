@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -13,8 +13,9 @@ use futures_util::TryStreamExt;
 use tokio::sync::Barrier;
 use tower_api_tokens::testing::ManualClock;
 use tower_api_tokens::{
-    ApiTokens, AppId, Grantable, LifecycleErrorKind, MemoryStore, NewToken, RejectionKind,
-    StoreErrorKind, TokenCursor, TokenId, TokenQuery, TokenRecord, TokenRegistry, TransitionError,
+    ApiTokens, AppId, AuditEvent, Authority, ChangeObserver, Grantable, LifecycleErrorKind,
+    MemoryStore, NewToken, RejectionKind, StoreErrorKind, TokenCursor, TokenId, TokenQuery,
+    TokenRecord, TokenRegistry, TransitionError,
 };
 
 use crate::support::{Act, START, Tap, uncached, unknown, verdict};
@@ -29,6 +30,11 @@ async fn of_64_racing_rotations_one_has_a_successor_in_memory() {
 #[tokio::test]
 async fn a_revocation_that_failed_is_true_once_it_succeeds_in_memory() {
     revoked_after_a_retry(MemoryStore::new).await;
+}
+
+#[tokio::test]
+async fn a_revocation_of_many_whose_answer_is_lost_is_reported_in_memory() {
+    reported_after_a_lost_answer(MemoryStore::new()).await;
 }
 
 #[tokio::test]
@@ -137,6 +143,36 @@ async fn revoked_after_a_retry<R: TokenRegistry + Clone>(registry: impl Fn() -> 
             revoked
         );
     }
+}
+
+/// The tokens that an observer was told of.
+#[derive(Default)]
+struct Told(Mutex<Vec<TokenId>>);
+
+impl ChangeObserver for Told {
+    fn changed(&self, event: &AuditEvent, recorded: bool) {
+        assert!(recorded);
+        self.0.lock().unwrap().extend(event.token);
+    }
+}
+
+async fn reported_after_a_lost_answer(registry: impl TokenRegistry + Clone) {
+    let store = Tap::new(registry, |name, nth| match (name, nth) {
+        ("revoke_many", 0) => Act::FailAfter(StoreErrorKind::Unavailable),
+        _ => Act::Pass,
+    });
+    let fixture = uncached(store).build().await;
+    let (app, told) = (fixture.app().id, Arc::new(Told::default()));
+    let _second = fixture.tokens.issue(&app, NewToken::named("second")).await;
+    let authority = Authority::of("ops").observer(told.clone());
+    let tokens = fixture.tokens.acting_as(authority);
+    let selection = tokens.select_for_revocation(&TokenQuery::default()).await;
+    let revoked = tokens.revoke_selected(&selection.unwrap().unwrap()).await;
+    assert_eq!(revoked.unwrap().revoked, 2);
+    let mut told = told.0.lock().unwrap().clone();
+    told.sort_unstable();
+    let expected: Vec<_> = everything(&fixture.tokens).await.into_keys().collect();
+    assert_eq!(told, expected);
 }
 
 /// All tokens, page by page.

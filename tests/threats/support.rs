@@ -46,6 +46,8 @@ pub(crate) enum Act {
     Hang,
     /// Continues when the gate has a permit.
     Wait(Arc<Semaphore>),
+    /// The answer arrives when the gate has a permit.
+    Arrive(Arc<Semaphore>),
     Yield(usize),
 }
 
@@ -113,6 +115,11 @@ impl<R> Tap<R> {
                 drop(gate.acquire().await);
                 call.await
             }
+            Act::Arrive(gate) => {
+                let answer = call.await;
+                drop(gate.acquire().await);
+                answer
+            }
             Act::Yield(times) => {
                 for _ in 0..times {
                     yield_once().await;
@@ -144,6 +151,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::RenameToken { .. } => "rename",
         Op::RotateToken { .. } => "rotate",
         Op::RevokeToken(_) => "revoke",
+        Op::RevokeTokens { .. } => "revoke_many",
         Op::Purge { .. } => "purge",
         _ => "another",
     }

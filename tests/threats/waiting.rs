@@ -237,3 +237,38 @@ async fn an_answer_that_took_too_long_is_not_used() {
     assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
     assert_eq!(store.count("find"), 2, "the first answer was too old");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_during_a_further_lookup_is_not_missed() {
+    for (disables, expected) in [
+        (false, RejectionKind::RevokedToken),
+        (true, RejectionKind::DisabledApp),
+    ] {
+        let gates = [(); 2].map(|()| Arc::new(tokio::sync::Semaphore::new(0)));
+        let opened = gates.clone();
+        // The store reads the record, and its answer arrives after the change.
+        let store = Tap::new(MemoryStore::new(), move |name, nth| {
+            match (name, opened.get(nth)) {
+                ("find", Some(gate)) => Act::Arrive(Arc::clone(gate)),
+                _ => Act::Pass,
+            }
+        });
+        let fixture = Fixture::builder().store(store.clone()).build().await;
+        let (tokens, text) = (fixture.tokens.clone(), fixture.token().to_owned());
+        let request = tokio::spawn(async move { verdict(&tokens, &text).await });
+        let (id, app) = (fixture.issued.record().id, fixture.app().id);
+        for (nth, gate) in gates.iter().enumerate() {
+            while store.count("find") <= nth {
+                tokio::task::yield_now().await;
+            }
+            match (nth, disables) {
+                (0, _) => drop(fixture.tokens.rename(id, "other").await.unwrap()),
+                (_, false) => drop(fixture.tokens.revoke(id).await.unwrap()),
+                (_, true) => drop(fixture.tokens.disable_app(&app).await.unwrap()),
+            }
+            gate.add_permits(1);
+        }
+        assert_eq!(request.await.unwrap(), Err(expected));
+        assert_eq!(store.count("find"), 3);
+    }
+}

@@ -112,3 +112,23 @@ fn a_suspect_app_stays_suspect_until_the_next_scan() {
     assert!(preload.end_scan(true));
     assert!(!preload.is_complete());
 }
+
+#[test]
+fn changes_are_recorded_only_during_a_scan() {
+    let preload = complete();
+    let changed = || {
+        let shards = preload.shards.iter();
+        shards.map(|shard| lock(shard).changed.len()).sum::<usize>()
+    };
+    for n in 0..100 {
+        preload.token_changed(&digest(n));
+        preload.clear_pending(&digest(n));
+    }
+    assert_eq!(changed(), 0);
+    preload.begin_scan();
+    preload.token_changed(&digest(1));
+    assert!(!preload.admits_scanned(&digest(1), &app(1)));
+    assert!(preload.admits_scanned(&digest(2), &app(1)));
+    assert!(preload.end_scan(true));
+    assert_eq!(changed(), 0);
+}

@@ -50,7 +50,14 @@ impl Inheritance {
         }
         let mut successor = successor.clone().inherit_from(token);
         let now = successor.created_at;
-        successor.expires_at = policy.shorten(token.expiry_of_successor(now), now);
+        let expires_at = policy.shorten(token.expiry_of_successor(now), now);
+        // A rotation does not choose the expiry that the policy requires.
+        let by_default = || {
+            policy
+                .default_expiry(now)
+                .filter(|_| policy.requires_expiry())
+        };
+        successor.expires_at = expires_at.or_else(by_default);
         self.grantable.check_token(&successor)?;
         Ok(successor)
     }

@@ -126,12 +126,18 @@ pub async fn a_successor_inherits_from_its_token(store: Registry) {
     old.metadata = metadata("team", "a");
     old.restrictions = Some(restrictions("networks=10.0.0.0/8"));
     old.expires_at = Some(at(300));
-    let forever = token_record(&app, 2);
+    let [forever, eternal] = [2, 3].map(|n| token_record(&app, n));
     let minute = Policy::default().max_lifetime(Duration::from_secs(60));
-    for (token, policy, n, lifetime) in
-        [(old, Policy::default(), 11, 300), (forever, minute, 12, 60)]
-    {
-        store.insert(&token).await.unwrap();
+    let required = Policy::default().expiry_required();
+    let required = required.default_lifetime(Duration::from_secs(70));
+    for token in [&old, &forever, &eternal] {
+        store.insert(token).await.unwrap();
+    }
+    for (token, policy, n, lifetime) in [
+        (old, Policy::default(), 11, 300),
+        (forever, minute, 12, 60),
+        (eternal, required, 13, 70),
+    ] {
         set_policy(&store, policy).await;
         let mut successor = successor_record(n);
         successor.created_at = at(10);
