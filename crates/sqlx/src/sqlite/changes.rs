@@ -18,7 +18,7 @@ use crate::{
 impl ChangeLog for SqliteStore {
     async fn revision(&self) -> Result<Revision, StoreError> {
         let row = sqlx::query(statements::REVISION)
-            .fetch_one(self.readers()?)
+            .fetch_one(self.lookups()?)
             .await
             .map_err(from_sqlx)?;
         revision_from(&row)
@@ -28,7 +28,7 @@ impl ChangeLog for SqliteStore {
         let rows = sqlx::query(statements::CHANGES)
             .bind(i64::try_from(since.number).unwrap_or(i64::MAX))
             .bind(surplus(limit))
-            .fetch_all(self.readers()?)
+            .fetch_all(self.lookups()?)
             .await
             .map_err(from_sqlx)?;
         changes_from(&rows, since)

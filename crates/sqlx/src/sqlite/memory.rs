@@ -10,6 +10,7 @@ use super::{
     SqliteStore,
     error::{from_sqlx, settings_error},
     migrate::{check_current, migrate, read_version},
+    readers::Readers,
     writer::{Writer, pool},
 };
 
@@ -50,7 +51,8 @@ pub(super) async fn open(options: SqliteConnectOptions) -> Result<SqliteStore, S
     let only = only.connect_with(options).await;
     let only = only.map_err(from_sqlx)?;
     migrate(&mut *only.acquire().await.map_err(from_sqlx)?).await?;
-    Ok(SqliteStore::on(only.clone(), Writer::Memory(only), None))
+    let readers = Readers::shared(only.clone());
+    Ok(SqliteStore::on(readers, Writer::Memory(only), None))
 }
 
 /// Opens a pool's database in memory.
@@ -75,7 +77,8 @@ pub(super) async fn open_on(
     // The pool's connection is still in use here, so the tables exist.
     let anchor = Anchor::beside(pool).await?;
     drop(connection);
-    Ok(SqliteStore::on(pool.clone(), writer, None).kept_by(anchor))
+    let readers = Readers::shared(pool.clone());
+    Ok(SqliteStore::on(readers, writer, None).kept_by(anchor))
 }
 
 /// Changes of a database in memory use the connection of the pool.

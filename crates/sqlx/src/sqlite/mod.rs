@@ -16,6 +16,7 @@ mod open;
 mod place;
 #[cfg(test)]
 mod plans;
+mod readers;
 mod registry;
 mod statements;
 mod writer;
@@ -31,6 +32,7 @@ use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore, store::run_t
 use error::from_sqlx;
 use file::OpenFile;
 use memory::Anchor;
+use readers::Readers;
 use writer::Writer;
 
 use crate::{PoolStatus, rows::answer_from};
@@ -103,7 +105,7 @@ pub use sqlx::SqlitePool;
 /// replaced stops answering, and its errors say why.
 #[derive(Clone)]
 pub struct SqliteStore {
-    readers: SqlitePool,
+    readers: Readers,
     writer: Writer,
     /// The file, unless the database is in memory.
     file: Option<Arc<OpenFile>>,
@@ -132,7 +134,8 @@ impl SqliteStore {
     /// Returns a builder for a store on your own pool, so that tokens and your own tables are in one file.
     ///
     /// Reads use the pool with its settings: a lookup waits up to
-    /// [`acquire_timeout`](sqlx::pool::PoolOptions::acquire_timeout) for a connection. Changes use one
+    /// [`acquire_timeout`](sqlx::pool::PoolOptions::acquire_timeout) for a connection. Slow statements of yours and slow
+    /// searches for tokens take connections from lookups, which a store of its own keeps apart. Changes use one
     /// separate connection, which guarantees [durability](Self#durability) and sets the file to WAL mode. A
     /// change waits up to five seconds for one of your transactions. Your transactions wait for a change for
     /// up to the pool's `busy_timeout`. A pool that sets another journal mode is refused.
@@ -159,10 +162,11 @@ impl SqliteStore {
         SqliteStoreBuilder::on(pool)
     }
 
-    /// Returns the state of the pool of connections, without a query: `readers`. Changes use another connection.
+    /// Returns the state of the pools of connections, without a query: `lookups` and `others`, or `shared` if it is your
+    /// own pool or the database is in memory. Changes to a file use another connection.
     #[must_use]
     pub fn pools(&self) -> Vec<PoolStatus> {
-        vec![PoolStatus::of("readers", &self.readers, 0)]
+        self.readers.pools()
     }
 
     /// Closes the connections of all clones of this handle, including your own pool, after statements in
@@ -175,7 +179,7 @@ impl SqliteStore {
         }
     }
 
-    fn on(readers: SqlitePool, writer: Writer, file: Option<OpenFile>) -> Self {
+    fn on(readers: Readers, writer: Writer, file: Option<OpenFile>) -> Self {
         Self {
             readers,
             writer,
@@ -190,10 +194,16 @@ impl SqliteStore {
         self
     }
 
-    /// Returns the connections for reading, if the file is still the one that was opened.
+    /// Returns the connections for lookups and for the follower, if the file is still the one that was opened.
+    fn lookups(&self) -> Result<&SqlitePool, StoreError> {
+        self.check_file()?;
+        Ok(self.readers.lookups())
+    }
+
+    /// Returns the connections for other reads, if the file is still the one that was opened.
     fn readers(&self) -> Result<&SqlitePool, StoreError> {
         self.check_file()?;
-        Ok(&self.readers)
+        Ok(self.readers.others())
     }
 
     /// Fails if the file was moved, removed or replaced while it was open.
@@ -228,7 +238,7 @@ impl TokenStore for SqliteStore {
     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         let row = sqlx::query(statements::FIND)
             .bind(digest.as_bytes().as_slice())
-            .fetch_one(self.readers()?)
+            .fetch_one(self.lookups()?)
             .await
             .map_err(from_sqlx)?;
         answer_from(&row)

@@ -21,11 +21,10 @@ use super::{
     memory,
     migrate::{check_current, check_version, latest_version, migrate, out_of_date, read_version},
     place::{Place, check_exists, check_path},
-    writer::{BUSY_TIMEOUT, Writer, pool},
+    readers::Readers,
+    writer::{BUSY_TIMEOUT, Writer},
 };
 use crate::compatibility::Access;
-
-const READERS: u32 = 8;
 
 /// The timeout for others that open, upgrade or close the same file.
 const OPEN_TIMEOUT: Duration = BUSY_TIMEOUT.saturating_mul(2);
@@ -130,12 +129,9 @@ async fn open_once(
     let readers = match pool_of_caller {
         Some(pool) => {
             check_keeps_journal(pool).await?;
-            pool.clone()
+            Readers::shared(pool.clone())
         }
-        None => {
-            let readers = pool(READERS).connect_with(options.clone());
-            readers.await.map_err(from_sqlx)?
-        }
+        None => Readers::open(options).await?,
     };
     file.check()?;
     let writer = Writer::to_file(options.clone(), writer);
@@ -177,13 +173,10 @@ async fn read_once(
         return Err(out_of_date());
     }
     let readers = match pool_of_caller {
-        Some(pool) => pool.clone(),
-        None => {
-            let readers = pool(READERS).connect_with(options.clone());
-            readers.await.map_err(from_sqlx)?
-        }
+        Some(pool) => Readers::shared(pool.clone()),
+        None => Readers::open(options).await?,
     };
-    let mut reader = readers.acquire().await.map_err(from_sqlx)?;
+    let mut reader = readers.others().acquire().await.map_err(from_sqlx)?;
     check_lasts(&mut reader).await?;
     check_current(&mut reader).await?;
     drop(reader);

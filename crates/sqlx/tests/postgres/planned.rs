@@ -81,11 +81,14 @@ fn mutations() -> impl Strategy<Value = Mutation> {
             },
             2 => Op::SetPolicy {
                 version: None,
-                policy: match second % 5 {
+                policy: match second % 6 {
                     0 => Policy::default().max_live_tokens(4),
                     1 => Policy::default().unique_names(),
                     2 => Policy::default().max_lifetime(Duration::from_secs(15)),
                     3 => Policy::default().scopes("read".parse().unwrap()),
+                    4 => Policy::default()
+                        .expiry_required()
+                        .default_lifetime(Duration::from_secs(15)),
                     _ => Policy::default(),
                 },
             },

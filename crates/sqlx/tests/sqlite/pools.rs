@@ -4,19 +4,21 @@ use std::{
     future::pending,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
-use tokio::time::timeout;
+use tokio::{task::JoinSet, time::timeout};
 use tower_api_tokens::{
-    AppQuery, LifecycleErrorKind, NewToken, StoreErrorKind, TokenRegistry, TokenStore,
+    AppQuery, ChangeLog, LifecycleErrorKind, NewToken, StoreErrorKind, TokenDigest, TokenId,
+    TokenQuery, TokenRegistry, TokenRegistryExt, TokenStore,
 };
 use tower_api_tokens_sqlx::SqliteStore;
 
@@ -220,4 +222,48 @@ async fn a_store_on_a_pool_stops_if_its_file_is_replaced() {
     store.find(&digest).await.unwrap();
     std::fs::rename(file.path(), file.path().with_extension("moved")).unwrap();
     assert!(store.find(&digest).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_listings_do_not_delay_lookups() {
+    const LISTINGS: usize = 200;
+    let file = File::new();
+    let store = file.open().await;
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap();
+    let issued = platform.issue(&app.id, NewToken::named("ci")).await;
+    let record = issued.unwrap().record().clone();
+    let many: Vec<_> = (0..20_000_u32)
+        .map(|number| {
+            let mut token = record.clone();
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            token.id = TokenId::from_bytes(id);
+            token.digest = TokenDigest::of(&id);
+            token
+        })
+        .collect();
+    store.insert_all(&many).await.unwrap();
+
+    let listed = Arc::new(AtomicUsize::new(0));
+    let listings: JoinSet<_> = (0..LISTINGS)
+        .map(|_| {
+            let (store, listed) = (store.clone(), Arc::clone(&listed));
+            async move {
+                let query = TokenQuery::default().name("not there");
+                let page = store.tokens(&query, Timestamp::UNIX_EPOCH).await.unwrap();
+                assert!(page.items.is_empty());
+                listed.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+        .collect();
+    while listed.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // Each would be served after all of the listings if they used the same connections.
+    assert!(store.find(&record.digest).await.unwrap().record.is_some());
+    let revision = store.revision().await.unwrap();
+    store.changes(revision, 10).await.unwrap();
+    assert!(listed.load(Ordering::SeqCst) < LISTINGS);
+    listings.join_all().await;
 }
