@@ -87,6 +87,8 @@
 //! - Every response with one app, one token or the policy has an `ETag`. Send it as `If-Match` with
 //!   `PATCH` or `PUT`, and the change is refused with 412 if the record has changed since. Without
 //!   `If-Match`, any version is changed. The tag of a token does not change with its use or its app.
+//!   Other changes take `If-Match` too, but compare the version just before the change: they do not see another
+//!   change that is made in the same moment.
 //! - A new token without `expires_at` gets the default expiry of the policy. With `null`, it never
 //!   expires.
 //! - Only an actor who may grant everything can write the `metadata` of apps, delete apps and set the

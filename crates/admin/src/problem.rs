@@ -20,6 +20,10 @@ use super::{
     operations::{OperationError, OperationErrorKind},
 };
 
+/// After how many seconds to try again if the store failed, and if idempotency keys have to pass their day first.
+pub(super) const SOON: &str = "1";
+pub(super) const TOO_MANY_KEYS: &str = "60";
+
 /// An error response: what is wrong, and what to do.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -111,9 +115,8 @@ impl From<OperationError> for Problem {
         problem.live_tokens = error.app_in_use().map(|app| app.live);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let seconds = match error.kind() {
-                // Some keys have to pass their day first.
-                OperationErrorKind::Lifecycle(LifecycleErrorKind::TooManyKeys) => "60",
-                _ => "1",
+                OperationErrorKind::Lifecycle(LifecycleErrorKind::TooManyKeys) => TOO_MANY_KEYS,
+                _ => SOON,
             };
             let seconds = HeaderValue::from_static(seconds);
             problem.headers.insert(RETRY_AFTER, seconds);

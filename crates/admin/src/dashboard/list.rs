@@ -88,8 +88,8 @@ pub(super) async fn show(
     };
     let Session { page, operator } = session;
     let is_revocable = page.allows(AuditAction::RevokeToken)
-        && filter.is_set()
         && invalid.is_none()
+        && Filter::has_condition(&query)
         && !found.items.is_empty()
         && query.status != Some(TokenStatus::Revoked)
         && query.status != Some(TokenStatus::Expired);

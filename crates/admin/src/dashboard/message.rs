@@ -16,6 +16,7 @@ use crate::{
     gate::Refusal,
     guard::Denied,
     operations::{OperationError, OperationErrorKind},
+    problem::{SOON, TOO_MANY_KEYS},
 };
 
 /// A page that ends the handling of a request.
@@ -222,6 +223,11 @@ impl Message {
                 let (detail, status) = (errors::in_change(error), StatusCode::FORBIDDEN);
                 Self::new(page, status, "You can't change this", &detail, &[TO_TOKENS])
             }
+            OperationErrorKind::Lifecycle(LifecycleErrorKind::TooManyKeys) => {
+                let (detail, status) = (errors::in_change(error), StatusCode::SERVICE_UNAVAILABLE);
+                let message = Self::new(page, status, "Nothing was changed", &detail, &[TRY_AGAIN]);
+                message.retry_after(TOO_MANY_KEYS)
+            }
             _ => {
                 let detail = errors::in_change(error);
                 let status = StatusCode::CONFLICT;
@@ -231,7 +237,7 @@ impl Message {
     }
 
     fn unavailable(page: &Page) -> Self {
-        let mut message = Self::new(
+        let message = Self::new(
             page,
             StatusCode::SERVICE_UNAVAILABLE,
             "Can't reach the token database",
@@ -239,8 +245,12 @@ impl Message {
              it went through before you try again.",
             &[TRY_AGAIN],
         );
-        let soon = HeaderValue::from_static("1");
-        message.0.headers_mut().insert(header::RETRY_AFTER, soon);
-        message
+        message.retry_after(SOON)
+    }
+
+    fn retry_after(mut self, seconds: &'static str) -> Self {
+        let seconds = HeaderValue::from_static(seconds);
+        self.0.headers_mut().insert(header::RETRY_AFTER, seconds);
+        self
     }
 }

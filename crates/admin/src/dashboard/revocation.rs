@@ -94,7 +94,7 @@ async fn read(
     if let Some(app) = &query.app {
         session.or_error_page(session.operator.get_app(app).await)?;
     }
-    match filter.is_set() && !filter.is_paged() {
+    match Filter::has_condition(&query) && !filter.is_paged() {
         true => Ok((filter, query)),
         false => Err(invalid()),
     }

@@ -66,6 +66,15 @@ impl Filter {
         self.app.parse::<AppId>().is_ok() && unfiltered && !self.is_further_set()
     }
 
+    /// Returns whether a query that was read from it has a condition. Without one, it selects the tokens of all apps.
+    pub(super) fn has_condition(query: &TokenQuery) -> bool {
+        let mut unfiltered = TokenQuery::default();
+        unfiltered.order = query.order;
+        unfiltered.after = query.after;
+        unfiltered.limit = query.limit;
+        *query != unfiltered
+    }
+
     pub(super) fn is_paged(&self) -> bool {
         !self.after.is_empty()
     }
@@ -187,7 +196,7 @@ impl Filter {
     /// Returns the further filters that are set: the name of each, and what it selects.
     pub(super) fn chosen(&self) -> impl Iterator<Item = (&'static str, String)> {
         let set = self.further().into_iter();
-        set.filter(|(_, value)| !value.trim().is_empty())
+        set.filter(|(name, value)| !is_absent(name, value.trim()))
             .map(|(name, value)| (name, label(name, value.trim())))
     }
 
@@ -231,6 +240,14 @@ fn date(text: &str) -> Result<Option<Timestamp>, InvalidFilter> {
 
 fn flag(text: &str) -> Result<Option<bool>, InvalidFilter> {
     read(text, |text| text.parse().map_err(|_| CHOOSE_OPTION))
+}
+
+/// Returns whether a further filter selects all tokens.
+fn is_absent(name: &str, value: &str) -> bool {
+    match name {
+        "never_expires" | "never_used" => ["", "false"].contains(&value),
+        _ => value.is_empty(),
+    }
 }
 
 /// Returns what a filter selects.

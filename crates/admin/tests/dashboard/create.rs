@@ -1,8 +1,8 @@
 use http::{StatusCode, request::Parts};
-use tower_api_tokens::{AuditQuery, NewToken, TokenStatus};
+use tower_api_tokens::{AuditQuery, NewToken, TokenStatus, testing::Fixture};
 use tower_api_tokens_admin::{Actor, Denied, Guard};
 
-use crate::support::Site;
+use crate::support::{Ada, Site};
 
 /// Submits the form, filled in with valid values except the changed ones.
 async fn sent(site: &Site, changed: &[(&str, &str)]) -> crate::support::Answer {
@@ -530,4 +530,18 @@ async fn what_the_policy_forbids_is_shown_at_its_field() {
         .await
         .has("id=\"app-error\"")
         .has("This app already has an active token, and the policy allows only one.");
+}
+
+#[tokio::test]
+async fn a_form_is_refused_for_now_while_there_are_too_many_keys() {
+    let scene = Fixture::builder().prefix("acme_live");
+    let scene = scene.configure(|tokens| tokens.max_idempotency_keys(1));
+    let site = Site::of(scene.empty(), |_| Ada);
+    sent(&site, &[]).await.is(StatusCode::OK);
+    let refused = sent(&site, &[("name", "other")]).await;
+    assert_eq!(refused.headers["retry-after"], "60");
+    refused
+        .is(StatusCode::SERVICE_UNAVAILABLE)
+        .has("Nothing was changed");
+    assert_eq!(site.latest().await.name, "nightly export");
 }

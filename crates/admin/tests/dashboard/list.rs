@@ -190,7 +190,8 @@ async fn with_many_apps_the_list_is_filtered_by_app_search() {
         .has(">shop 1</option>");
     site.get("/tokens?find=nothing")
         .await
-        .has("No apps found with this name or ID.");
+        .has("No apps found with this name or ID.")
+        .lacks("Revoke all matching tokens");
     site.get(&format!("/tokens?app={billing}"))
         .await
         .has("<bdi>alpha</bdi>")

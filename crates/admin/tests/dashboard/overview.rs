@@ -120,10 +120,21 @@ async fn a_revocation_without_filters_or_matches_changes_nothing() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
-    site.get("/tokens/revoke").await.is(StatusCode::BAD_REQUEST);
-    site.get("/tokens/revoke?status=asleep")
-        .await
-        .is(StatusCode::BAD_REQUEST);
+    let id = issued.record().id.to_string();
+    let one = [("newest", id.as_str()), ("count", "1"), ("confirm", "1")];
+    for filter in [
+        "",
+        "?status=asleep",
+        "?status=%20",
+        "?name=%20",
+        "?find=billing",
+        "?never_expires=false",
+        "?never_used=false&sort=oldest",
+    ] {
+        let path = format!("/tokens/revoke{filter}");
+        site.get(&path).await.is(StatusCode::BAD_REQUEST);
+        site.post(&path, &one).await.is(StatusCode::BAD_REQUEST);
+    }
     site.get("/tokens/revoke?name=nothing")
         .await
         .is(StatusCode::NOT_FOUND)
@@ -136,7 +147,6 @@ async fn a_revocation_without_filters_or_matches_changes_nothing() {
             .await
             .is(StatusCode::UNPROCESSABLE_ENTITY);
     }
-    let id = issued.record().id.to_string();
     let none = [("newest", id.as_str()), ("count", "0"), ("confirm", "0")];
     site.post("/tokens/revoke?name=ci", &none)
         .await
