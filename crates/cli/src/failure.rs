@@ -194,6 +194,14 @@ impl Failure {
         }
     }
 
+    /// Adds that nothing was changed, if the output could not be written before.
+    pub(crate) fn before_change(mut self) -> Self {
+        if self.output.take().is_some() {
+            self.advice = Some("Nothing was changed.".into());
+        }
+        self
+    }
+
     /// Adds that the change was made, if only printing it failed.
     pub(crate) fn after_change(mut self) -> Self {
         if self.output.is_some() {

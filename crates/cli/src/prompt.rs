@@ -15,6 +15,11 @@ pub(crate) struct Confirmation {
 }
 
 impl Confirmation {
+    /// Whether the option is set.
+    pub(crate) fn is_given(&self) -> bool {
+        self.yes
+    }
+
     /// Asks for confirmation, unless the option is set. Fails if there is no terminal.
     pub(crate) fn ask(&self, question: &str) -> Result<(), Failure> {
         if self.yes { Ok(()) } else { ask(question) }

@@ -72,8 +72,8 @@ fn admitted(
         scopes: principal.scopes().iter().map(str::to_owned).collect(),
         expires_at: principal.expires_at().map(Time),
     };
-    if session.json {
-        print_json(&verdict)?;
+    let printed = if session.json {
+        print_json(&verdict)
     } else if missing.is_none() {
         let mut fields = vec![
             (
@@ -90,10 +90,12 @@ fn admitted(
         if let Some(format) = principal.format() {
             fields.push(("format", format.to_owned()));
         }
-        print_fields(&fields)?;
-    }
+        print_fields(&fields)
+    } else {
+        Ok(())
+    };
     match missing {
-        None => Ok(()),
+        None => printed,
         Some(scope) => Err(Failure::refused(format!(
             "the token lacks the scope `{scope}`"
         ))),
@@ -105,7 +107,7 @@ fn refused(session: &Session, rejection: Rejection) -> Result<(), Failure> {
         return Err(Failure::failed("cannot check the token").because(rejection));
     }
     if session.json {
-        print_json(&Verdict {
+        let printed = print_json(&Verdict {
             admitted: false,
             reason: Some(rejection.kind()),
             app_id: rejection.app_id().copied(),
@@ -115,7 +117,9 @@ fn refused(session: &Session, rejection: Rejection) -> Result<(), Failure> {
             format: None,
             scopes: Vec::new(),
             expires_at: None,
-        })?;
+        });
+        // The exit code shows the refusal, even if nobody reads the output.
+        drop(printed);
     }
     Err(Failure::refused(rejection.to_string()))
 }

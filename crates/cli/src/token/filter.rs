@@ -69,6 +69,11 @@ impl Filters {
         *self == Self::default()
     }
 
+    /// Whether the name to look for is empty, as an unset variable is. Every name contains it.
+    pub(super) fn has_empty_name(&self) -> bool {
+        self.name.as_deref().is_some_and(str::is_empty)
+    }
+
     /// Reads the filters of a listing in this order.
     pub(super) async fn read(
         &self,

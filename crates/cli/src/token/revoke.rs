@@ -63,6 +63,11 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
             "an identifier, filters, `--leaked` and `--own` exclude each other; pass one of them",
         ));
     }
+    if arguments.filters.has_empty_name() {
+        return Err(Failure::usage(
+            "`--name` is empty, so every token would match; pass a part of the name, or leave the option out",
+        ));
+    }
     match arguments.token {
         Some(id) => revoke_one(id, arguments, context).await,
         None if has_filters => revoke_selected(arguments, context).await,
@@ -117,17 +122,17 @@ async fn revoke_everywhere(
         })
     })?;
     let receipt = &revoked.receipt;
-    if context.json {
-        context.print_json(&revoked)?;
-    } else {
-        print(context, &revoked.token)?;
-    }
+    // That a node may still accept the token matters more than output that cannot be written.
+    let printed = match context.json {
+        true => context.print_json(&revoked),
+        false => print(context, &revoked.token),
+    };
     let seconds = receipt.waited_seconds;
     if receipt.is_complete() {
         note(&format!(
             "No node accepts the token any more, after {seconds:.1} seconds."
         ));
-        return Ok(());
+        return printed;
     }
     let lacking = receipt.nodes.iter().filter(|node| !node.applied);
     let lacking: Vec<_> = lacking

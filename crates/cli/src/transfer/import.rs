@@ -85,8 +85,10 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     bar.finish_and_clear();
     match imported {
         Ok(report) => {
-            show(session, &report)?;
-            check(&report)
+            let shown = show(session, &report);
+            // Lines that were not imported matter more than a report that cannot be printed.
+            check(&report)?;
+            shown
         }
         Err(error) => {
             // The import error matters more than a report that cannot be printed.

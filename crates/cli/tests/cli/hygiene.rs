@@ -107,6 +107,11 @@ fn a_revocation_needs_an_identifier_or_filters(cli: &Cli) {
     ];
     let refused = cli.run(&contradictory).failed(2);
     assert!(refused.contains("no token can match both"), "{refused}");
+    for more in [&[][..], &["--app", "billing"], &["--dry-run"]] {
+        let unset = [&["token", "revoke", "--name", "", "--yes"], more].concat();
+        let refused = cli.run(&unset).failed(2);
+        assert!(refused.contains("`--name` is empty"), "{refused}");
+    }
     assert_eq!(active(cli), 1);
 }
 

@@ -4,6 +4,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
     thread,
+    time::Duration,
 };
 
 use crate::{server::Server, support::Cli};
@@ -175,4 +176,28 @@ fn read_refusal(stream: &mut TcpStream) {
         stream.read_exact(&mut byte).unwrap();
         rest.push(byte[0]);
     }
+}
+
+#[test]
+fn requests_whose_bodies_do_not_arrive_keep_nobody_out() {
+    let cli = Cli::with_app();
+    let limits = ["--max-connections", "4", "--body-timeout", "1h"];
+    let server = Server::start(&cli, &limits);
+    let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n";
+    let connect = |request: &[u8]| {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        stream.write_all(request).unwrap();
+        stream
+    };
+    let stalled: Vec<_> = (0..8)
+        .map(|_| connect(&post("/revoke", form, b"")))
+        .collect();
+    let mut other = connect(b"GET /verify HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    other
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    drop(stalled);
 }

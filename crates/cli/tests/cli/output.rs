@@ -1,4 +1,5 @@
 use std::{
+    fs,
     io::{BufRead, BufReader},
     process::Stdio,
 };
@@ -19,6 +20,7 @@ use crate::{
 
 on_both!(
     a_change_whose_output_is_lost_is_reported_as_made,
+    leaked_tokens_are_revoked_even_if_the_output_is_lost,
     a_token_that_cannot_be_printed_is_revoked,
     a_successor_that_cannot_be_printed_can_be_replaced,
     a_closed_standard_error_is_no_failure,
@@ -215,6 +217,80 @@ fn a_change_whose_output_is_lost_is_reported_as_made(cli: &Cli) {
     }
     let app = cli.run(&["app", "show", "billing", "--json"]).json();
     assert!(app["disabled_at"].is_string());
+}
+
+fn leaked_tokens_are_revoked_even_if_the_output_is_lost(cli: &Cli) {
+    for out in [full(), closed_pipe()] {
+        let (token, id) = cli.issue("ci", &[]);
+        fs::write(cli.directory.path().join("leak"), &token).unwrap();
+        let arguments = [
+            "token",
+            "revoke",
+            "--leaked",
+            "leak",
+            "--prefix",
+            "acme_live",
+            "--yes",
+        ];
+        let run = Run::from(cli.command(&arguments).stdout(out).output().unwrap());
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(run.err.contains("succeeded"), "{run:?}");
+        let token = cli.run(&["token", "show", &id, "--json"]).json();
+        assert_eq!(token["status"], "revoked");
+    }
+}
+
+#[test]
+fn lost_output_hides_no_failure() {
+    let cli = Cli::with_app();
+    cli.run(&["nodes", "set", "--max-staleness", "20s"]).done();
+    let (token, id) = cli.issue("ci", &[]);
+    fs::write(cli.directory.path().join("lines"), "{}\n").unwrap();
+    fs::write(cli.directory.path().join("leak"), &token).unwrap();
+    let everywhere = [
+        "token",
+        "revoke",
+        &id,
+        "--yes",
+        "--everywhere",
+        "--wait",
+        "0s",
+    ];
+    let cases: [(&[&str], i32, &str); 3] = [
+        (&["import", "lines"], 4, "1 line not imported"),
+        (
+            &["token", "revoke", "--leaked", "leak", "--dry-run"],
+            4,
+            "found 1 live token",
+        ),
+        (&everywhere, 1, "may still accept"),
+    ];
+    for (arguments, code, part) in cases {
+        for out in [full(), closed_pipe()] {
+            let run = Run::from(cli.command(arguments).stdout(out).output().unwrap());
+            assert_eq!(run.code, code, "{arguments:?}: {run:?}");
+            assert!(run.err.contains(part), "{arguments:?}: {run:?}");
+            assert!(!run.err.contains("succeeded"), "{arguments:?}: {run:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_token_is_refused_even_if_nobody_reads_the_output() {
+    let cli = Cli::with_app();
+    let [(live, _), (revoked, id)] = ["live", "revoked"].map(|name| cli.issue(name, &[]));
+    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    for (token, arguments) in [
+        (&live, &["verify", "--json", "--scope", "deploy"][..]),
+        (&revoked, &["verify", "--json"]),
+        (&revoked, &["verify"]),
+    ] {
+        for out in [full(), closed_pipe()] {
+            let mut command = cli.command(arguments);
+            let run = Cli::feed(command.stdout(out), token);
+            assert_eq!(run.code, 4, "{arguments:?}: {run:?}");
+        }
+    }
 }
 
 #[test]

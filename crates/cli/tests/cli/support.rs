@@ -114,10 +114,10 @@ impl Cli {
 
     /// Runs a command with this standard input.
     pub(crate) fn pipe(&self, arguments: &[&str], input: &str) -> Run {
-        Self::feed(self.command(arguments), input)
+        Self::feed(&mut self.command(arguments), input)
     }
 
-    fn feed(mut command: Command, input: &str) -> Run {
+    pub(crate) fn feed(command: &mut Command, input: &str) -> Run {
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         // A command that rejects its arguments does not read its input.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
@@ -138,7 +138,7 @@ impl Cli {
     }
 
     pub(crate) fn verify(&self, token: &str) -> Run {
-        Self::feed(self.on_store(&["verify"]), token)
+        Self::feed(&mut self.on_store(&["verify"]), token)
     }
 }
 

@@ -84,7 +84,9 @@ pub(super) struct Activity {
     idle: Since,
     /// When the first byte of an incomplete request head arrived.
     head: Since,
-    /// When the body of an HTTP/1 request was first waited for. Those of HTTP/2 have timers of their own.
+    /// The number of bodies that were waited for and are not complete, and when the first of them was. Those of HTTP/2
+    /// have timers of their own.
+    bodies: AtomicU32,
     body: Since,
     /// The body of the HTTP/1 request takes too long.
     body_is_overdue: AtomicBool,
@@ -109,6 +111,7 @@ impl Activity {
             served: AtomicBool::new(false),
             idle: Since::default(),
             head: Since::default(),
+            bodies: AtomicU32::new(0),
             body: Since::default(),
             body_is_overdue: AtomicBool::new(false),
             write: Since::default(),
@@ -155,16 +158,23 @@ impl Activity {
         self.requests.load(SeqCst) > 0
     }
 
-    /// The body of an HTTP/1 request is waited for.
+    /// The body of a request is waited for.
     pub(super) fn body_waits(&self) {
-        if !self.body.is_set() {
+        if self.bodies.fetch_add(1, Relaxed) == 0 {
             self.body.begin();
         }
     }
 
-    /// The body of an HTTP/1 request is complete, or no one reads it.
+    /// A body that was waited for is complete, or no one reads it.
     pub(super) fn body_ends(&self) {
-        self.body.clear();
+        if self.bodies.fetch_sub(1, Relaxed) == 1 {
+            self.body.clear();
+        }
+    }
+
+    /// Returns since when the body of a request is waited for.
+    pub(super) fn awaits_body_since(&self, now: u64) -> Option<u64> {
+        self.body.at(now)
     }
 
     /// The body of the HTTP/1 request is given up.
@@ -251,6 +261,7 @@ impl Activity {
             head.or_else(|| at(&self.idle, timeouts.idle, Overdue::Idle))
         };
         let waiting = match self.is_busy() {
+            true if self.multiplexed.load(Relaxed) => None,
             true => at(&self.body, timeouts.body, Overdue::Body),
             false => at(&self.closing, CLOSING, Overdue::Closing)
                 .or_else(|| self.is_idle().then(request).flatten()),
@@ -321,8 +332,6 @@ mod tests {
         activity.body_waits();
         assert_eq!(next(&activity), Some((30, Overdue::Body)));
         advance(Duration::from_secs(5)).await;
-        // A part of it gives no more time.
-        activity.body_waits();
         assert_eq!(next(&activity), Some((25, Overdue::Body)));
         activity.body_ends();
         assert_eq!(next(&activity), None);

@@ -98,6 +98,8 @@ struct Limited {
     time: Time,
     verdict: Verdict,
     permit: Permit,
+    /// It was waited for.
+    awaited: bool,
     read: bool,
 }
 
@@ -123,6 +125,7 @@ impl RequestBody {
             time,
             verdict,
             permit,
+            awaited: false,
             read: false,
         }))
     }
@@ -140,12 +143,13 @@ impl From<RequestBody> for Body {
 impl Limited {
     /// Waits for more, unless that takes too long.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if !self.awaited {
+            self.awaited = true;
+            self.permit.body_waits();
+        }
         match &mut self.time {
             Time::OfConnection if self.permit.body_is_overdue() => {}
-            Time::OfConnection => {
-                self.permit.body_waits();
-                return Poll::Pending;
-            }
+            Time::OfConnection => return Poll::Pending,
             Time::OfStream { timeout, deadline } => {
                 let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(*timeout)));
                 ready!(deadline.as_mut().poll(cx));
@@ -208,7 +212,7 @@ impl HttpBody for RequestBody {
 
 impl Drop for Limited {
     fn drop(&mut self) {
-        if matches!(self.time, Time::OfConnection) {
+        if self.awaited {
             self.permit.body_ends();
         }
         if !self.read {

@@ -1,5 +1,6 @@
 //! Limits the number of connections. At the limit, the connection that has been idle for longest is
-//! closed for a new one, so that connections without requests cannot exhaust the limit.
+//! closed for a new one, so that connections without requests cannot exhaust the limit. Neither can requests whose bodies
+//! do not arrive.
 
 use std::{
     collections::HashMap,
@@ -8,11 +9,18 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 use super::activity::{Activity, Order};
+
+/// How long the body of a request may be waited for while another connection waits and none is idle.
+const STALLED: Duration = Duration::from_secs(2);
 
 /// A limit on the number of connections.
 #[derive(Clone)]
@@ -74,7 +82,7 @@ impl ConnectionLimit {
         self.open().connections.len()
     }
 
-    /// Returns a permit. At the limit, closes an idle connection, or waits until one is idle.
+    /// Returns a permit. At the limit, closes an idle connection, or waits until one is idle or stalls.
     pub(super) async fn acquire(&self) -> Permit {
         if let Some(permit) = self.try_acquire() {
             return permit;
@@ -91,7 +99,8 @@ impl ConnectionLimit {
                 return permit;
             }
             self.close_idle();
-            changed.await;
+            // Nothing notifies of a body that does not arrive.
+            drop(timeout(STALLED, changed).await);
             waited = true;
         }
     }
@@ -114,7 +123,8 @@ impl ConnectionLimit {
     }
 
     /// Closes the connection that has been idle for longest, preferring those that never sent a
-    /// request. Does nothing while another one is being closed.
+    /// request. If none is idle, closes the one whose request has been without its body for longest. Does nothing while
+    /// another one is being closed.
     pub(super) fn close_idle(&self) {
         let open = self.open();
         let mut all = open.connections.values();
@@ -123,7 +133,8 @@ impl ConnectionLimit {
         }
         let all = open.connections.values();
         let idle = all.filter(|activity| activity.is_idle());
-        if let Some(activity) = idle.min_by_key(|activity| activity.worth()) {
+        let idle = idle.min_by_key(|activity| activity.worth());
+        if let Some(activity) = idle.or_else(|| stalled(&open)) {
             activity.give(Order::Close);
         }
     }
@@ -153,6 +164,18 @@ impl ConnectionLimit {
         // No code panics while holding the lock.
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the connection whose request has been without its body for longest, and for too long.
+fn stalled(open: &Open) -> Option<&Arc<Activity>> {
+    let stalled = open.connections.values().filter_map(|activity| {
+        let now = activity.now();
+        let since = activity.awaits_body_since(now)?;
+        let is_stalled = Duration::from_millis(now.saturating_sub(since)) >= STALLED;
+        is_stalled.then_some((since, activity))
+    });
+    let longest = stalled.min_by_key(|(since, _)| *since);
+    longest.map(|(_, activity)| activity)
 }
 
 impl Permit {
@@ -216,7 +239,7 @@ impl Drop for Waiting<'_> {
 mod tests {
     use std::{future::poll_fn, task::Poll, time::Duration};
 
-    use tokio::time::{advance, timeout};
+    use tokio::time::advance;
 
     use super::*;
 
@@ -276,6 +299,18 @@ mod tests {
             ordered_to_close(&only).await;
             drop(only);
         });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_its_body_makes_room_after_a_while() {
+        let limit = ConnectionLimit::new(2);
+        let [earlier, later] = [limit.acquire().await, limit.acquire().await];
+        let _requests = [earlier.busy(), later.busy()];
+        later.body_waits();
+        let begun = Instant::now();
+        let _third = acquire_in_place_of(&limit, later).await;
+        assert!(begun.elapsed() >= STALLED && begun.elapsed() < 3 * STALLED);
+        assert!(!is_closing(&earlier), "it does not wait for a body");
     }
 
     #[tokio::test]

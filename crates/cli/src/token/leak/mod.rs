@@ -41,9 +41,16 @@ pub(super) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
         batches: Vec::new(),
     };
     let live: Vec<_> = found.iter().filter(|found| found.is_live()).collect();
-    if !context.json {
-        show(&live, &report)?;
-    }
+    // Output that cannot be written stops no revocation, unless it is what the user confirms.
+    let unshown = match context.json {
+        true => None,
+        false => show(&live, &report).err(),
+    };
+    let asks = !arguments.dry_run && !arguments.confirmation.is_given();
+    let unshown = match unshown {
+        Some(failure) if asks => return Err(failure.before_change()),
+        unshown => unshown,
+    };
     // Before the question: the answer may depend on it.
     for unreadable in &searched.unreadable {
         note(&format!(
@@ -72,16 +79,19 @@ pub(super) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
             false => 0,
         };
     }
-    if context.json {
-        print_json(&report)?;
+    let printed = if context.json {
+        print_json(&report)
     } else if report.revoked > 0 {
         let batches = report.batches.join(", ");
         print_line(&format!(
             "Revoked {} (batch {batches}).",
             count(report.revoked, "token")
-        ))?;
-    }
-    outcome(left, &searched, arguments.dry_run)
+        ))
+    } else {
+        Ok(())
+    };
+    outcome(left, &searched, arguments.dry_run)?;
+    unshown.map_or(printed, Err)
 }
 
 /// Searches the files for tokens of the configured formats.
