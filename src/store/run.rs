@@ -55,6 +55,9 @@ where
     T: Send + 'static,
     E: From<StoreError> + Send + 'static,
 {
+    // Boxed, because the future of a change is large, and without optimizations each function that takes it copies it on
+    // the stack.
+    let change = Box::pin(change);
     let change = telemetry::in_current_span(catch_panic(|| change));
     match tokio::spawn(change).await {
         Ok(result) => result,

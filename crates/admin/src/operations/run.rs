@@ -47,6 +47,8 @@ impl Operator {
         intent: Intent,
         change: impl Future<Output = Result<T, OperationError>> + Send + 'static,
     ) -> Result<T, OperationError> {
+        // Boxed, because it is large; see `run_to_end`.
+        let change = Box::pin(change);
         let trail = self.trail().clone();
         let mut event = self.event(intent.action)?;
         (event.app, event.token) = (event.app.or(intent.app), intent.token);
