@@ -183,15 +183,21 @@ fn requests_whose_bodies_do_not_arrive_keep_nobody_out() {
     let cli = Cli::with_app();
     let limits = ["--max-connections", "4", "--body-timeout", "1h"];
     let server = Server::start(&cli, &limits);
-    let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n";
+    let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\
+        Expect: 100-continue\r\n";
     let connect = |request: &[u8]| {
         let mut stream = TcpStream::connect(&server.address).unwrap();
         stream.write_all(request).unwrap();
         stream
     };
-    let stalled: Vec<_> = (0..8)
-        .map(|_| connect(&post("/revoke", form, b"")))
-        .collect();
+    let stall = |_| {
+        let mut stream = connect(&post("/revoke", form, b""));
+        let mut waits = [0; b"HTTP/1.1 100 Continue".len()];
+        stream.read_exact(&mut waits).unwrap();
+        assert_eq!(&waits, b"HTTP/1.1 100 Continue");
+        stream
+    };
+    let stalled: Vec<_> = (0..4).map(stall).collect();
     let mut other = connect(b"GET /verify HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     other
         .set_read_timeout(Some(Duration::from_secs(60)))

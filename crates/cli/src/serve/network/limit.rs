@@ -305,10 +305,13 @@ mod tests {
     async fn a_request_without_its_body_makes_room_after_a_while() {
         let limit = ConnectionLimit::new(2);
         let [earlier, later] = [limit.acquire().await, limit.acquire().await];
-        let _requests = [earlier.busy(), later.busy()];
+        let [_request, stalled] = [earlier.busy(), later.busy()];
         later.body_waits();
         let begun = Instant::now();
-        let _third = acquire_in_place_of(&limit, later).await;
+        let (_third, ()) = tokio::join!(limit.acquire(), async {
+            ordered_to_close(&later).await;
+            drop((stalled, later));
+        });
         assert!(begun.elapsed() >= STALLED && begun.elapsed() < 3 * STALLED);
         assert!(!is_closing(&earlier), "it does not wait for a body");
     }
