@@ -462,9 +462,9 @@ fn metrics_count_requests_by_endpoint_and_class_of_status() {
     for name in [
         "api_tokens_build_info{version=\"",
         "api_tokens_http_connections ",
-        "api_tokens_store_connections{pool=\"readers\",state=\"in_use\"} ",
-        "api_tokens_store_connections{pool=\"readers\",state=\"idle\"} ",
-        "api_tokens_store_connections_max{pool=\"readers\"} ",
+        "api_tokens_store_connections{pool=\"lookups\",state=\"in_use\"} ",
+        "api_tokens_store_connections{pool=\"others\",state=\"idle\"} ",
+        "api_tokens_store_connections_max{pool=\"lookups\"} ",
         "api_tokens_lease_age_seconds{",
     ] {
         assert!(
