@@ -338,9 +338,17 @@ async fn a_skipped_row_is_logged_only_by_its_identifier() {
         .with_writer(move || writer.clone())
         .finish();
     let watching = tracing::subscriber::set_default(subscriber);
-    let page = store.tokens(&TokenQuery::default(), NOW).await.unwrap();
+    // Another test may first log such a row at this moment. As nobody listens there, the event may then be taken for
+    // one that nobody listens to.
+    for _ in 0..100 {
+        tracing::callsite::rebuild_interest_cache();
+        let page = store.tokens(&TokenQuery::default(), NOW).await.unwrap();
+        assert!(page.items.is_empty());
+        if !written.0.lock().unwrap().is_empty() {
+            break;
+        }
+    }
     drop(watching);
-    assert!(page.items.is_empty());
     let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
     assert_eq!(written.lines().count(), 1, "{written}");
     assert!(
