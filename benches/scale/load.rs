@@ -120,6 +120,11 @@ impl Platform {
         (n + n / self.apps()) % 20 < 2
     }
 
+    /// Returns whether a token was replaced. See [`values`].
+    pub(crate) fn is_replaced(n: u64) -> bool {
+        [77, 87].contains(&((n + n / 10_000) % 1000))
+    }
+
     fn apps(&self) -> u64 {
         self.tokens.div_ceil(TOKENS_OF_APP)
     }

@@ -142,7 +142,8 @@ impl Explained<'_> {
     async fn print<E: Debug>(&self, name: &str, call: impl AsyncFn(u64) -> Result<(), E>) {
         self.plans.take();
         let middle = self.platform.tokens / 2;
-        let live = (middle..).filter(|n| !self.platform.has_ended(*n));
+        let live =
+            (middle..).filter(|n| !self.platform.has_ended(*n) && !Platform::is_replaced(*n));
         for n in live.take(8) {
             call(n).await.expect("the store answers");
         }
