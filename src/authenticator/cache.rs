@@ -67,8 +67,8 @@ pub(super) struct Fill<'a> {
     pub(super) record: Option<&'a TokenRecord>,
     pub(super) position: AnswerPosition,
     pub(super) looked_up_at: Duration,
-    /// The eviction generation in which the lookup began.
-    pub(super) generation: u64,
+    /// Whether the app of the token was evicted since the lookup began.
+    pub(super) is_outdated: bool,
 }
 
 /// What is done with an entry that may be used.
@@ -266,11 +266,7 @@ impl Cache {
                 .track(fill.digest, kind, fill.position, nanoseconds(looked_up_at));
         let is_worthless =
             freshness.is_behind && !Instant::precise(clock).is_before(freshness.until);
-        let is_outdated = fill.record.is_some_and(|token| {
-            let app = &token.app.id;
-            self.grants.evicted_since(app, fill.generation)
-        });
-        if is_worthless || is_outdated {
+        if is_worthless || fill.is_outdated {
             return freshness;
         }
         match fill.record {

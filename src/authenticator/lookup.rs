@@ -269,12 +269,12 @@ impl Completion {
             clock,
             ..
         } = &*self.shared;
-        let fill = |generation| Fill {
+        let fill = |is_outdated| Fill {
             digest: &self.digest,
             record,
             position,
             looked_up_at: self.looked_up_at,
-            generation,
+            is_outdated,
         };
         let ticket = self.ticket.take();
         let completed = ticket.and_then(|ticket| {
@@ -282,9 +282,10 @@ impl Completion {
                 let app = record.map(|token| &token.app.id);
                 let is_outdated =
                     app.is_some_and(|app| cache.grants.evicted_since(app, generation));
+                let fill = fill(is_outdated);
                 let freshness = match is_latest {
-                    true => cache.fill(&fill(generation), &**clock),
-                    false => cache.freshness(&fill(generation)),
+                    true => cache.fill(&fill, &**clock),
+                    false => cache.freshness(&fill),
                 };
                 (freshness, is_outdated)
             })
@@ -293,7 +294,7 @@ impl Completion {
         match completed {
             Some(((freshness, true), _)) => (freshness, None),
             Some(((freshness, false), ticket)) => (freshness, Some(ticket)),
-            None => (cache.freshness(&fill(0)), None),
+            None => (cache.freshness(&fill(true)), None),
         }
     }
 }
