@@ -9,8 +9,8 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 use tower_api_tokens::{
     Answer, AppId, AppRecord, AuditEvent, AuditEventId, BoundKey, Change, Changes, EventPage,
     EventPosition, EventQuery, EventStart, ExpiringQuery, LivePage, LoggedChange, LoggedEvent,
-    Metadata, NodeId, Page, Policy, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest,
-    TokenId, TokenQuery, TokenRecord, UsedKey, store::from_microseconds,
+    NodeId, Page, Policy, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest, TokenId,
+    TokenQuery, TokenRecord, UsedKey, store::from_microseconds,
 };
 
 use crate::telemetry;
@@ -383,15 +383,15 @@ pub(super) fn policy_from(row: &impl Columns) -> Result<Policy, StoreError> {
 
 /// Reads JSON, or the default value if the column is null.
 fn json<T: DeserializeOwned + Default>(row: &impl Columns, column: usize) -> Result<T, StoreError> {
-    match row.text(column)? {
+    json_of(row.text(column)?)
+}
+
+/// Reads a value as it is stored, or returns the default.
+pub(super) fn json_of<T: DeserializeOwned + Default>(text: Option<&str>) -> Result<T, StoreError> {
+    match text {
         Some(text) => serde_json::from_str(text).map_err(corrupt),
         None => Ok(T::default()),
     }
-}
-
-/// Returns metadata as it is stored.
-pub(super) fn metadata_text(metadata: &Metadata) -> Option<String> {
-    (!metadata.is_empty()).then(|| json_text(metadata))
 }
 
 /// Returns the changes of an event as they are stored.
@@ -403,15 +403,7 @@ pub(super) fn policy_text(policy: &Policy) -> String {
     json_text(policy)
 }
 
-/// Reads a policy as it is stored.
-pub(super) fn policy_of(text: Option<&str>) -> Result<Policy, StoreError> {
-    text.map_or_else(
-        || Ok(Policy::default()),
-        |text| serde_json::from_str(text).map_err(corrupt),
-    )
-}
-
-fn json_text(value: &impl Serialize) -> String {
+pub(super) fn json_text(value: &impl Serialize) -> String {
     // These types consist of texts, numbers and maps with text keys, whose serialization cannot fail.
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -21,7 +21,7 @@ use super::{
     outcome::{Made, Outcome},
     planning::token_row,
 };
-use crate::rows::{policy_of, unsupported};
+use crate::rows::{json_of, unsupported};
 
 /// The longest lifetime that the database adds to a time, in microseconds. With it, the successor of a token would expire
 /// after the last [`Timestamp`], so its rotation is planned from what is read.
@@ -140,7 +140,7 @@ async fn assume(
     policy: Option<&str>,
     token: Option<TokenRecord>,
 ) -> Option<(Plan, Policy)> {
-    let policy = policy_of(policy).ok()?;
+    let policy: Policy = json_of(policy).ok()?;
     let rules = match &mutation.policy {
         Some(of_process) => policy.and(of_process),
         None => policy.clone(),

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection, SqliteExecutor};
 use tower_api_tokens::{
     AppId, AppRecord, AsyncSnapshot, AuditEventId, BoundKey, Change, Committed, FleetSettings,
-    Mutation, NodeId, Policy, Restrictions, StoreError, TokenId, TokenRecord, TokenTarget, UsedKey,
-    Write,
+    Metadata, Mutation, NodeId, Policy, Restrictions, StoreError, TokenId, TokenRecord,
+    TokenTarget, UsedKey, Write,
     store::{microseconds, truncate_to_microsecond},
 };
 
@@ -18,7 +18,7 @@ use super::{
     writer::execute,
 };
 use crate::rows::{
-    self, Columns, app_from, metadata_text, policy_from, policy_text, readable, revision_from,
+    self, Columns, app_from, json_text, policy_from, policy_text, readable, revision_from,
     token_from, unsupported, used_key_from,
 };
 
@@ -381,4 +381,9 @@ async fn ensure_logged(
             .map_err(from_sqlx)?;
     }
     Ok(())
+}
+
+/// Returns metadata as it is stored.
+fn metadata_text(metadata: &Metadata) -> Option<String> {
+    (!metadata.is_empty()).then(|| json_text(metadata))
 }
