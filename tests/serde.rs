@@ -136,10 +136,17 @@ fn answers_of_a_store_round_trip() {
         json!({ "since": { "changes": logged, "revision": position, "latest": 9 } }),
     );
     is_written_as(&Changes::Gap, json!("gap"));
-    let live = LivePage::new(Page::new(vec![token()], None), revision);
+    let mut live = LivePage::new(Page::new(vec![token()], None), revision);
     is_written_as(
         &live,
         json!({ "tokens": [record], "next": null, "position": position, "unreadable": [] }),
+    );
+    live.estimated_total = Some(9);
+    is_written_as(
+        &live,
+        json!({
+            "tokens": [record], "next": null, "position": position, "unreadable": [], "estimated_total": 9,
+        }),
     );
 }
 

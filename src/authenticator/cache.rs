@@ -59,6 +59,9 @@ pub(super) struct Cache {
 /// pending. Each takes a fraction of the space of a cached token.
 const MIN_TRACKED: usize = 1 << 16;
 
+/// The maximum number of tokens to make room for at once, because the number is an estimate of the store.
+const MAX_RESERVED: usize = 1 << 26;
+
 /// An answer of the store to be cached.
 #[derive(Debug)]
 pub(super) struct Fill<'a> {
@@ -276,6 +279,14 @@ impl Cache {
             None => self.cache_missing(fill.digest, freshness, looked_up_at),
         }
         freshness
+    }
+
+    /// Makes room in the table for an estimated number of tokens, within the capacity.
+    pub(super) fn reserve(&self, tokens: u64) {
+        let tokens = usize::try_from(tokens).unwrap_or(usize::MAX);
+        let tokens = tokens.min(self.limit()).min(MAX_RESERVED);
+        let entries = self.entries.pin();
+        entries.reserve(tokens.saturating_sub(entries.len()));
     }
 
     /// Caches a token if there is room. Returns whether it did.

@@ -158,6 +158,14 @@ pub struct LivePage {
     pub position: Revision,
     /// The digests of tokens that are left out of `tokens` because their rows could not be read.
     pub unreadable: Vec<TokenDigest>,
+    /// About how many tokens all pages of a [stream](ChangeLog::live_stream) have together, if the store has an
+    /// estimate. A preloaded cache then allocates its table once, which is faster than growing it. Set it on the first
+    /// page; other pages do not need it.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub estimated_total: Option<u64>,
 }
 
 impl LivePage {
@@ -169,6 +177,7 @@ impl LivePage {
             next: page.next.map(|next| next.id()),
             position,
             unreadable: Vec::new(),
+            estimated_total: None,
         }
     }
 }

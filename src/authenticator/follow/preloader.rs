@@ -245,6 +245,9 @@ impl Preloader {
         let (mut pages, mut loaded) = (pin!(pages), 0);
         while let Some(page) = pages.try_next().await? {
             read.add(page.position);
+            if let Some(total) = page.estimated_total {
+                self.shared.cache.reserve(total);
+            }
             self.cache(&page, serial);
             loaded += page.tokens.len();
             (self.on_load)(loaded);

@@ -18,6 +18,7 @@ const MANY: u128 = 40_000;
 pub(crate) fn tests() -> Vec<Test> {
     tests![
         a_copy_that_is_terminated_is_not_complete,
+        the_first_page_of_a_copy_has_an_estimate_of_all_tokens,
         a_preloaded_cache_reads_the_tokens_by_copy,
     ]
 }
@@ -44,6 +45,21 @@ async fn a_copy_that_is_terminated_is_not_complete() {
     execute(&mut administrator, terminate).await;
     let rest: Vec<_> = stream.collect().await;
     assert!(rest.len() < 39 && rest.last().unwrap().is_err());
+}
+
+async fn the_first_page_of_a_copy_has_an_estimate_of_all_tokens() {
+    let schema = Schema::new();
+    let store = schema.open().await;
+    fill(&store, 2500).await;
+    let analyze = "ANALYZE api_tokens, api_token_apps";
+    execute(&mut schema.connect().await, analyze).await;
+    let stream = store.live_stream(at(0)).unwrap();
+    let pages: Vec<_> = stream.try_collect().await.unwrap();
+    let estimates: Vec<_> = pages.iter().map(|page| page.estimated_total).collect();
+    assert!(
+        matches!(estimates[..], [Some(2000..=3000), None, None]),
+        "{estimates:?}"
+    );
 }
 
 async fn a_preloaded_cache_reads_the_tokens_by_copy() {

@@ -51,6 +51,51 @@ fn page() -> LivePage {
     LivePage::new(page, at(10))
 }
 
+/// A stream of one page, with a wrong estimate.
+#[derive(Debug)]
+struct Estimating(u64);
+
+#[async_trait::async_trait]
+impl ChangeLog for Estimating {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        Ok(at(10))
+    }
+
+    async fn changes(&self, _: Revision, _: usize) -> Result<crate::Changes, StoreError> {
+        unreachable!("the log is not read")
+    }
+
+    async fn changed(&self) {
+        std::future::pending().await
+    }
+
+    async fn live(
+        &self,
+        _: Option<TokenId>,
+        _: usize,
+        _: Timestamp,
+    ) -> Result<LivePage, StoreError> {
+        unreachable!("the stream is read")
+    }
+
+    fn live_stream(&self, _: Timestamp) -> Option<LiveStream> {
+        let mut page = page();
+        page.estimated_total = Some(self.0);
+        Some(Box::pin(stream::iter([Ok(page)])))
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_estimate_of_the_tokens_does_no_harm() {
+    for estimate in [0, 1, 100, u64::MAX] {
+        let shared = shared();
+        let mut preloader = following(&shared);
+        preloader.log = Arc::new(Estimating(estimate));
+        preloader.scan().await.unwrap();
+        assert_eq!(is_covered(&shared), Some(true), "{estimate}");
+    }
+}
+
 fn is_covered(shared: &Shared) -> Option<bool> {
     let entries = shared.cache.entries.pin();
     let entry = entries.get(&TokenDigest::of(b"token"))?;
