@@ -99,7 +99,14 @@ impl Opened {
             blocks,
             ..
         } = self.0;
-        let tables = Tables::decode(&tables, &cache.grants, cache.grants.labels())?;
+        let tables = Tables::decode(&tables, cache.grants.labels(), |app, terms, sample| {
+            // A follower that starts later clears the grants after it has taken this lock.
+            let positions = cache.positions();
+            match positions.is_current(epoch) {
+                true => Ok(cache.grants.restore(app, terms, sample)),
+                false => Err(Unusable::Stopped),
+            }
+        })?;
         let tokens = usize::try_from(trailer.tokens).map_err(|_| Unusable::TooLarge)?;
         if tokens + cache.grants.weights.in_tokens() > cache.limit() {
             return Err(Unusable::TooLarge);

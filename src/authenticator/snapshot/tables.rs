@@ -14,7 +14,6 @@ use super::{
 use crate::{
     authenticator::{
         grant::{AppState, Grant, Terms},
-        grants::Grants,
         labels::Labels,
     },
     model::{
@@ -124,17 +123,22 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Reads the tables, and shares the grants with those of the cache.
-    pub(super) fn decode(bytes: &[u8], grants: &Grants, labels: &Labels) -> Result<Self, Unusable> {
+    /// Reads the tables. `restore` shares a grant with those of the cache.
+    pub(super) fn decode(
+        bytes: &[u8],
+        labels: &Labels,
+        restore: impl Fn(&AppRecord, &Terms, TokenDigest) -> Result<Arc<Grant>, Unusable>,
+    ) -> Result<Self, Unusable> {
         let mut input = Input::new(bytes);
         let apps = read_all(&mut input, 64, |input| {
-            Ok((app(input)?, TokenDigest::from_bytes(input.array()?)))
+            let app = app(input)?;
+            Ok::<_, Malformed>((app, TokenDigest::from_bytes(input.array()?)))
         })?;
         let grants = read_all(&mut input, 18, |input| {
             let number = input.u32()? as usize;
             let (app, sample) = apps.get(number).ok_or(Malformed)?;
             let terms = terms(input, labels)?;
-            Ok(grants.restore(app, &terms, *sample))
+            restore(app, &terms, *sample)
         })?;
         let complete = read_all(&mut input, 4, app_id)?;
         let pending = read_all(&mut input, TokenDigest::LEN, |input| {
@@ -151,11 +155,11 @@ impl Tables {
     }
 }
 
-fn read_all<'a, T>(
+fn read_all<'a, T, E: From<Malformed>>(
     input: &mut Input<'a>,
     size: usize,
-    mut read: impl FnMut(&mut Input<'a>) -> Result<T, Malformed>,
-) -> Result<Vec<T>, Malformed> {
+    mut read: impl FnMut(&mut Input<'a>) -> Result<T, E>,
+) -> Result<Vec<T>, E> {
     let count = input.count(size)?;
     (0..count).map(|_| read(input)).collect()
 }
