@@ -52,6 +52,7 @@ pub use follow::{Follower, FollowerBuilder, PreloadSource, WaitError, WaitErrorK
 pub use live_token::LiveToken;
 pub use recording::{UsageRecorder, UsageRecorderBuilder};
 pub(crate) use required::Required;
+pub(crate) use rounds::after;
 pub use stats::Stats;
 
 use cache::WithEntry;

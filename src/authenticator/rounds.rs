@@ -42,7 +42,7 @@ impl Rounds {
 }
 
 /// Returns the instant after a wait.
-pub(super) fn after(wait: Duration) -> Instant {
+pub(crate) fn after(wait: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(wait).unwrap_or_else(|| now + NEVER)
 }

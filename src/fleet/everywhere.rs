@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{member::within, pace::Pace};
 use crate::{
+    authenticator::after,
     lifecycle::{ApiTokens, LifecycleError},
     model::record::TokenRecord,
     store::{
@@ -55,9 +56,12 @@ impl Receipt {
 #[non_exhaustive]
 pub enum ReceiptStatus {
     /// Every node has reported that it has applied the change, and the [settings of the
-    /// fleet](field@crate::FleetSettings::all_registered) declare that every node registers.
+    /// fleet](field@crate::FleetSettings::all_registered) declare that every node registers. No node uses what it
+    /// had cached before. A node that looks tokens up on a standby may get an answer that lacks the change, which
+    /// it uses no longer than the bound allows.
     Applied,
-    /// The bound has passed since the change.
+    /// The bound has passed since the change. The lag of a standby adds to the bound of nodes that read it without its
+    /// primary, which cannot register. Wait for that lag too if you have such nodes.
     BoundPassed,
     /// Neither: a node may still admit a token from its cache.
     Pending,
@@ -122,7 +126,7 @@ impl ApiTokens {
             nodes: Vec::new(),
         };
         let mut pause = POLL;
-        let deadline = Instant::now() + wait;
+        let deadline = after(wait);
         loop {
             if let Ok(fleet) = self.list_fleet().await {
                 pause = POLL.max(Pace::of(fleet.state.nodes).busy / 4);
