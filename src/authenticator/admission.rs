@@ -9,10 +9,10 @@ use super::{
     Admit, Shared,
     entry::{Entry, Instant, seconds},
     lookup::{Found, look_up_until_usable},
+    required::{self, Requirement},
 };
 use crate::{
     rejection::Rejection,
-    store::{Revision, StoreError},
     token::{TokenDigest, TokenId},
 };
 
@@ -29,6 +29,7 @@ pub(crate) struct Admission {
     counted: Option<TokenId>,
     /// How many lookups were made for the request.
     lookups: u32,
+    requirement: Option<Requirement>,
 }
 
 /// The maximum number of lookups for one request, if the token or its app changes during each of them.
@@ -43,26 +44,8 @@ pub(super) fn look_up(
 ) -> Lookup {
     Box::pin(async move {
         let found = look_up_until_usable(&shared, digest, true).await?;
-        Admission::of_found(shared, digest, found, counted, 1)
+        Admission::of_found(shared, digest, found, counted, 1, None)
     })
-}
-
-/// Looks up a token like [`look_up`], with an answer that was read at a position which `includes` what the request
-/// requires.
-pub(super) async fn look_up_including(
-    shared: Arc<Shared>,
-    digest: TokenDigest,
-    counted: Option<TokenId>,
-    includes: impl FnOnce(Option<Revision>) -> bool,
-) -> Result<Admission, Rejection> {
-    let found = look_up_until_usable(&shared, digest, true).await?;
-    if !includes(found.position) {
-        return Err(Rejection::store_failure(StoreError::unavailable(
-            "the answer lacks the revision that the request requires; check that all servers of the store replicate \
-             from the primary",
-        )));
-    }
-    Admission::of_found(shared, digest, found, counted, 1)
 }
 
 /// Looks up a token again, for a request that was already admitted once. This takes no permit: a
@@ -72,11 +55,15 @@ fn look_up_again(
     digest: TokenDigest,
     counted: Option<TokenId>,
     lookups: u32,
+    requirement: Option<Requirement>,
 ) -> Lookup {
     Box::pin(async move {
         shared.counters.local().lookup();
-        let found = look_up_until_usable(&shared, digest, false).await?;
-        Admission::of_found(shared, digest, found, counted, lookups)
+        let found = match requirement {
+            Some(requirement) => required::find(&shared, digest, requirement, false).await?,
+            None => look_up_until_usable(&shared, digest, false).await?,
+        };
+        Admission::of_found(shared, digest, found, counted, lookups, requirement)
     })
 }
 
@@ -90,12 +77,13 @@ pub(crate) enum Confirmation<T> {
 
 impl Admission {
     /// Admits a token if it was live when it was found.
-    fn of_found(
+    pub(super) fn of_found(
         shared: Arc<Shared>,
         digest: TokenDigest,
         found: Arc<Found>,
         counted: Option<TokenId>,
         lookups: u32,
+        requirement: Option<Requirement>,
     ) -> Result<Self, Rejection> {
         let entry = found.entry.as_ref().ok_or_else(Rejection::unknown)?;
         match entry.rejection_of_token(&*shared.clock) {
@@ -106,6 +94,7 @@ impl Admission {
                 found,
                 counted,
                 lookups,
+                requirement,
             }),
         }
     }
@@ -133,9 +122,19 @@ impl Admission {
     ) -> Confirmation<A::Output> {
         let shared = &*self.shared;
         let now = Instant::precise(&*shared.clock);
-        let mut check = |entry: &Entry| entry.check(&self.digest, &*shared.clock, &client, admit);
-        // A fresh cached entry is at least as new as the result of this request's lookup.
-        let checked = shared.cache.get_fresh(&self.digest, now, &mut check);
+        let check = |entry: &Entry| entry.check(&self.digest, &*shared.clock, &client, admit);
+        // A fresh cached entry is at least as new as the result of this request's lookup, or comes from a server that
+        // lags behind.
+        let mut check_cached = |entry: &Entry| {
+            let requirement = self.requirement.as_ref();
+            let is_met =
+                requirement.is_none_or(|required| required.is_met_by_cached(shared, entry));
+            is_met.then(|| check(entry))
+        };
+        let checked = shared
+            .cache
+            .get_fresh(&self.digest, now, &mut check_cached)
+            .flatten();
         let is_in_time = self.is_in_time(now, waited);
         let checked = match (checked, &self.found.entry) {
             (Some(checked), _) => checked,
@@ -146,7 +145,13 @@ impl Admission {
             }
             _ => {
                 let lookups = self.lookups + 1;
-                let again = look_up_again(self.shared, self.digest, self.counted, lookups);
+                let again = look_up_again(
+                    self.shared,
+                    self.digest,
+                    self.counted,
+                    lookups,
+                    self.requirement,
+                );
                 return Confirmation::Stale(again);
             }
         };

@@ -217,22 +217,42 @@ impl Cache {
         exclusively: impl FnOnce(&dyn Fn() -> bool) -> bool,
     ) -> bool {
         self.lease.over(|lease_until| {
-            if let Some(version) = self.preload.complete_version()
-                && now.is_before(lease_until)
-            {
-                let is_missing =
-                    || !self.preload.is_pending(digest) && !self.entries.pin().contains_key(digest);
-                // A cached entry that is not fresh has changed.
-                if self.entries.pin().contains_key(digest) || !exclusively(&is_missing) {
-                    return false;
-                }
-                // The cache stops being complete before an entry is removed.
-                if self.preload.complete_version() == Some(version) {
-                    return true;
-                }
-            }
-            self.negative.contains(digest, lease_until, now)
+            let is_missing = self.is_missing(digest, lease_until, now, exclusively);
+            is_missing.unwrap_or_else(|| self.negative.contains(digest, lease_until, now))
         })
+    }
+
+    /// Whether a complete cache shows that the token is missing from the store.
+    pub(super) fn is_missing_as_applied(
+        &self,
+        digest: &TokenDigest,
+        now: Instant<'_>,
+        exclusively: impl FnOnce(&dyn Fn() -> bool) -> bool,
+    ) -> bool {
+        self.lease.over(|lease_until| {
+            self.is_missing(digest, lease_until, now, exclusively)
+                .unwrap_or(false)
+        })
+    }
+
+    /// Whether the token is missing; `None` if the cache is not complete.
+    fn is_missing(
+        &self,
+        digest: &TokenDigest,
+        lease_until: u64,
+        now: Instant<'_>,
+        exclusively: impl FnOnce(&dyn Fn() -> bool) -> bool,
+    ) -> Option<bool> {
+        let version = self.preload.complete_version();
+        let version = version.filter(|_| now.is_before(lease_until))?;
+        let is_missing =
+            || !self.preload.is_pending(digest) && !self.entries.pin().contains_key(digest);
+        // A cached entry that is not fresh has changed.
+        if self.entries.pin().contains_key(digest) || !exclusively(&is_missing) {
+            return Some(false);
+        }
+        // The cache stops being complete before an entry is removed.
+        (self.preload.complete_version() == Some(version)).then_some(true)
     }
 
     /// Whether the store is known to have had the token.

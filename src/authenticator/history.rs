@@ -8,6 +8,9 @@ use crate::store::Revision;
 /// How many of the latest revisions are kept, and at most how many older ones.
 const MAX: usize = 4096;
 
+/// How many revisions are kept that the log has confirmed.
+const MAX_CONFIRMED: usize = 64;
+
 /// Revisions in the order of their numbers: all of the latest, and some older ones at about equal
 /// distances.
 #[derive(Debug)]
@@ -18,6 +21,13 @@ pub(super) struct History {
     distance: u64,
     /// The latest revisions of the history that was abandoned for the current one.
     abandoned: Vec<Revision>,
+    /// From which number on the kept revisions are those of the current history. Of the earlier ones, some may have
+    /// been lost in a failover.
+    switched_at: u64,
+    /// How often the history was switched.
+    switches: u64,
+    /// Revisions that the log has, but that are not kept or from before the latest switch.
+    confirmed: VecDeque<Revision>,
 }
 
 impl Default for History {
@@ -27,6 +37,9 @@ impl Default for History {
             older: VecDeque::new(),
             distance: 64,
             abandoned: Vec::new(),
+            switched_at: 0,
+            switches: 0,
+            confirmed: VecDeque::new(),
         }
     }
 }
@@ -40,7 +53,36 @@ impl History {
             self.abandoned = self.latest.range(from..).copied().collect();
         }
         self.abandoned.retain(|held| *held != revision);
+        self.switched_at = revision.number;
+        self.switches += 1;
+        self.confirmed.clear();
         self.push(revision);
+    }
+
+    /// Whether the current history has a revision; `None` if only the log shows it.
+    pub(super) fn has(&self, revision: Revision) -> Option<bool> {
+        if self.confirmed.contains(&revision) {
+            return Some(true);
+        }
+        let mark = self.mark(revision.number);
+        let mark = mark.filter(|_| revision.number >= self.switched_at);
+        mark.map(|mark| mark == revision.mark)
+    }
+
+    /// Returns how often the history was switched.
+    pub(super) fn switches(&self) -> u64 {
+        self.switches
+    }
+
+    /// Notes that the log has a revision, unless the history was switched since that was read.
+    pub(super) fn confirm(&mut self, revision: Revision, switches: u64) {
+        if switches != self.switches || self.has(revision).is_some() {
+            return;
+        }
+        if self.confirmed.len() >= MAX_CONFIRMED {
+            self.confirmed.pop_front();
+        }
+        self.confirmed.push_back(revision);
     }
 
     /// Adds a revision. Existing revisions with the same or a higher number belonged to another
@@ -103,7 +145,10 @@ impl History {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            switches: self.switches + 1,
+            ..Self::default()
+        };
     }
 }
 
@@ -155,5 +200,43 @@ mod tests {
         assert_eq!(history.mark(5), Some(revision(5).mark));
         assert_eq!(history.mark(6), Some(1));
         assert_eq!(history.mark(7), None);
+    }
+
+    #[test]
+    fn after_a_failover_only_the_log_shows_which_earlier_revisions_are_left() {
+        let mut history = History::default();
+        for number in 1..=10 {
+            history.push(revision(number));
+        }
+        assert_eq!(history.has(revision(7)), Some(true));
+        let read = history.switches();
+        history.switch_to(Revision {
+            number: 20,
+            mark: 1,
+        });
+        assert_eq!(history.has(revision(7)), None);
+        assert_eq!(
+            history.has(Revision {
+                number: 20,
+                mark: 2
+            }),
+            Some(false)
+        );
+        history.confirm(revision(7), read);
+        assert_eq!(history.has(revision(7)), None, "it was read before");
+        history.confirm(revision(7), history.switches());
+        assert_eq!(history.has(revision(7)), Some(true));
+        assert_eq!(history.has(revision(8)), None);
+    }
+
+    #[test]
+    fn some_of_the_confirmed_revisions_are_kept() {
+        let mut history = History::default();
+        history.switch_to(revision(1000));
+        for number in 1..=500 {
+            history.confirm(revision(number), history.switches());
+        }
+        assert_eq!(history.has(revision(500)), Some(true));
+        assert_eq!(history.confirmed.len(), MAX_CONFIRMED);
     }
 }

@@ -244,6 +244,16 @@ impl Positions {
         &self.history
     }
 
+    /// Notes that the log has a revision. `switches` is [`History::switches`] from before that was read.
+    pub(super) fn confirm(&mut self, revision: Revision, switches: u64) {
+        self.history.confirm(revision, switches);
+    }
+
+    /// Whether the latest known revision was not shown by any server for so long that it is lost.
+    pub(super) fn is_lost(&self, read_at: u64) -> bool {
+        read_at > self.known_at.saturating_add(UNSEEN)
+    }
+
     /// How many known changes have not been applied.
     pub(super) fn lag(&self) -> u64 {
         self.applied
@@ -288,7 +298,7 @@ impl Positions {
         }
         self.applied = Some(revision);
         self.show(reading.latest, reading.read_at);
-        if reading.read_at > self.known_at.saturating_add(UNSEEN) {
+        if self.is_lost(reading.read_at) {
             // No server shows it any more, so it belonged to a history that is gone.
             self.known = reading.latest.max(revision.number);
             self.shown.clear();

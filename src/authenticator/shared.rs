@@ -84,15 +84,20 @@ impl Shared {
     }
 
     pub(super) fn is_known_missing(&self, digest: &TokenDigest, now: Instant<'_>) -> bool {
-        if self
-            .cache
-            .preload
-            .expiry_checked_after(self.clock.precise_now())
-        {
-            return false;
-        }
         let exclusively = |run: &dyn Fn() -> bool| self.in_flight.exclusively(digest, run);
-        self.cache.is_known_missing(digest, now, exclusively)
+        !self.shows_expired() && self.cache.is_known_missing(digest, now, exclusively)
+    }
+
+    /// Whether a preloaded cache shows that the store does not have the token, as of the applied changes.
+    pub(super) fn is_missing_as_applied(&self, digest: &TokenDigest, now: Instant<'_>) -> bool {
+        let exclusively = |run: &dyn Fn() -> bool| self.in_flight.exclusively(digest, run);
+        !self.shows_expired() && self.cache.is_missing_as_applied(digest, now, exclusively)
+    }
+
+    /// Whether tokens may be missing that have not expired, because the wall clock was set back.
+    fn shows_expired(&self) -> bool {
+        let now = self.clock.precise_now();
+        self.cache.preload.expiry_checked_after(now)
     }
 
     /// Returns the record if its digest is the one that was looked up. A store may compare only a

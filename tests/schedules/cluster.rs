@@ -179,6 +179,12 @@ impl Servers {
         self.other = std::mem::replace(&mut self.primary, fork);
     }
 
+    /// Both servers lose the latest changes.
+    pub(crate) fn lose(&mut self, changes: usize) {
+        self.primary.truncate(self.primary.len() - changes);
+        self.other.clone_from(&self.primary);
+    }
+
     fn next(&mut self) -> &[Written] {
         self.calls += 1;
         let turn = self.calls.is_multiple_of(2) && self.primary_answers;

@@ -5,6 +5,8 @@ mod cluster;
 mod faulty;
 mod fleet;
 mod imports;
+mod lost;
 mod replicas;
+mod required;
 mod steps;
 mod verdicts;

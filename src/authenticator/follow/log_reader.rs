@@ -288,11 +288,12 @@ impl LogReader {
 
     /// Handles a log that does not continue from the applied revision. If its server only lags
     /// behind, that is an error, and another server may be read next. Otherwise the follower starts
-    /// over.
+    /// over, also if no server has shown the latest changes for so long that they are lost.
     async fn recover_from_gap(&mut self, applied: Revision) -> Result<(), StoreError> {
         let read_at = self.monotonic();
         let revision = self.read(|| self.log.revision()).await?;
-        if revision.number < applied.number && self.is_known(revision).await? {
+        let is_lost = self.shared.cache.positions().is_lost(nanoseconds(read_at));
+        if revision.number < applied.number && !is_lost && self.is_known(revision).await? {
             return Err(StoreError::unavailable(
                 "the server lacks changes that another one has shown; check its replication",
             ));

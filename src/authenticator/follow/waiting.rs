@@ -74,6 +74,10 @@ impl Follower {
     /// its cache that these changes took access from. The follower reads the log immediately, and not only
     /// at its next interval.
     ///
+    /// If lookups read a standby, a token that is not cached may be looked up on a standby that lags behind, and be
+    /// admitted until the maximum staleness has passed. A request that
+    /// [requires the revision](crate::ApiTokenLayer::required_revision) is not.
+    ///
     /// [`ApiTokens::latest_revision`](crate::ApiTokens::latest_revision) returns the revision of a change.
     ///
     /// # Errors
@@ -132,10 +136,10 @@ async fn wait(shared: &Shared, revision: Revision) -> Result<(), WaitError> {
             None => return Err(WaitErrorKind::NotFollowing.into()),
             Some(reached) if reached == revision => return Ok(()),
             Some(reached) if reached.number >= revision.number => {
-                let mark = shared.cache.positions().history().mark(revision.number);
-                return match mark {
-                    Some(mark) if mark == revision.mark => Ok(()),
-                    Some(_) => Err(WaitErrorKind::OtherHistory.into()),
+                let has = shared.cache.positions().history().has(revision);
+                return match has {
+                    Some(true) => Ok(()),
+                    Some(false) => Err(WaitErrorKind::OtherHistory.into()),
                     None => check(shared, revision).await,
                 };
             }
@@ -147,14 +151,19 @@ async fn wait(shared: &Shared, revision: Revision) -> Result<(), WaitError> {
     }
 }
 
-/// Checks that the log continues from a revision that the follower has passed but not kept.
+/// Checks that the log continues from a revision that the follower has passed, but of which it does not know whether
+/// the log has it.
 async fn check(shared: &Shared, revision: Revision) -> Result<(), WaitError> {
+    let switches = shared.cache.positions().history().switches();
     let log = shared.cache.progress.log();
     let log = log.ok_or(WaitErrorKind::NotFollowing)?;
     let reading = catch_panic(|| log.changes(revision, 1));
     let read = timeout(shared.lookups.timeout(), reading).await;
     match read.map_err(StoreError::unavailable).and_then(|read| read) {
-        Ok(Changes::Since { .. }) => Ok(()),
+        Ok(Changes::Since { .. }) => {
+            shared.cache.positions().confirm(revision, switches);
+            Ok(())
+        }
         Ok(Changes::Gap) => Err(WaitErrorKind::OtherHistory.into()),
         Err(error) => Err(WaitError {
             kind: WaitErrorKind::Store,
