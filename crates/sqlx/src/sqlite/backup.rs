@@ -15,7 +15,7 @@ use super::{
     error::{from_sqlx, is_busy, settings_error},
     file::{beside, create_new, directory_of, fresh_name, from_io, keeping_journal},
     open::inspect,
-    place::{Place, check_path},
+    place::{Place, follow_links, resolve},
     writer::execute,
 };
 use crate::compatibility::Access;
@@ -41,6 +41,8 @@ impl SqliteStore {
     /// start them again afterwards. Changes made since the backup are lost, so tokens revoked since then
     /// work again.
     ///
+    /// If the path is a symbolic link, the file that it points to is replaced, and the link is kept.
+    ///
     /// ```no_run
     /// # use tower_api_tokens_sqlx::SqliteStore;
     /// # use tower_api_tokens::StoreError;
@@ -64,10 +66,9 @@ impl SqliteStore {
                 "restoring writes to a file; give its URL without `mode`, as in `sqlite://tokens.db`",
             ));
         }
-        let target = place.options;
-        check_path(target.get_filename())?;
+        let target = resolve(place.options.get_filename())?;
         let backup = backup.as_ref().to_owned();
-        run_to_end(async move { restore(&backup, target.get_filename()).await }).await
+        run_to_end(async move { restore(&backup, &target).await }).await
     }
 }
 
@@ -107,7 +108,9 @@ fn uri(file: &str) -> String {
 }
 
 async fn restore(backup: &Path, target: &Path) -> Result<(), StoreError> {
-    let source = SqliteConnectOptions::new().filename(backup).read_only(true);
+    let source = SqliteConnectOptions::new()
+        .filename(follow_links(backup))
+        .read_only(true);
     let found = inspect(&source, Access::Read)
         .await
         .map_err(|error| match error.kind() {

@@ -16,6 +16,8 @@ use super::error::{from_sqlx, settings_error};
 
 /// The identity of an opened file, to detect that another file replaced it.
 pub(super) struct OpenFile {
+    /// The path as it was given, whose links may be changed to lead to another file.
+    given: PathBuf,
     path: PathBuf,
     identity: Option<(u64, u64)>,
     /// The stamp of the file, if it was opened as immutable.
@@ -27,11 +29,13 @@ pub(super) struct OpenFile {
 type Stamp = (u64, Option<SystemTime>);
 
 impl OpenFile {
-    /// Records the identity of a file before it is opened.
-    pub(super) fn about_to_open(file: &Path) -> Self {
+    /// Records the identity of a file before it is opened, and the path that was given for it.
+    pub(super) fn about_to_open(file: &Path, given: &Path) -> Self {
         // SQLite also keeps the absolute path from when the file was opened.
-        let path = path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let absolute = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let path = absolute(file);
         Self {
+            given: absolute(given),
             identity: fs::metadata(&path).ok().and_then(|file| identity(&file)),
             path,
             frozen: None,
@@ -40,15 +44,15 @@ impl OpenFile {
     }
 
     /// Records the identity and stamp of a file that is opened as immutable, without locks.
-    pub(super) fn about_to_freeze(file: &Path) -> Self {
+    pub(super) fn about_to_freeze(file: &Path, given: &Path) -> Self {
         let metadata = fs::metadata(file).ok();
         Self {
             frozen: metadata.as_ref().map(stamp),
-            ..Self::about_to_open(file)
+            ..Self::about_to_open(file, given)
         }
     }
 
-    /// Fails if the file at the path is no longer the one that was opened.
+    /// Fails if the file at the given path is no longer the one that was opened.
     ///
     /// The content is not compared, because a file may be incomplete without its write-ahead log.
     pub(super) fn check(&self) -> Result<(), StoreError> {
@@ -59,7 +63,7 @@ impl OpenFile {
         if self.replaced.load(Ordering::Relaxed) {
             return Err(self.replaced_error());
         }
-        let stamp = match fs::metadata(&self.path) {
+        let stamp = match fs::metadata(&self.given) {
             Ok(file) if identity(&file) == Some(opened) => stamp(&file),
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 // An unreadable path does not prove that the file was replaced.
@@ -74,7 +78,7 @@ impl OpenFile {
             Some(frozen) if frozen != stamp || has_unmerged_changes(&self.path) => {
                 Err(StoreError::unavailable(format!(
                     "the database file `{}` was changed, which a process without write access to its directory cannot follow; restart this process",
-                    self.path.display()
+                    self.given.display()
                 )))
             }
             _ => Ok(()),
@@ -84,7 +88,7 @@ impl OpenFile {
     fn replaced_error(&self) -> StoreError {
         StoreError::unavailable(format!(
             "the database file `{}` was moved, removed or replaced while it was open; restart this process, and next time stop it before replacing the file",
-            self.path.display()
+            self.given.display()
         ))
     }
 }

@@ -20,7 +20,7 @@ use super::{
     log::SHORT,
     memory,
     migrate::{check_current, check_version, latest_version, migrate, out_of_date, read_version},
-    place::{Place, check_exists, check_path},
+    place::{Place, check_exists, resolve},
     readers::Readers,
     writer::{BUSY_TIMEOUT, Writer},
 };
@@ -87,16 +87,17 @@ async fn open(builder: SqliteStoreBuilder) -> Result<SqliteStore, StoreError> {
     if is_read_only || builder.must_exist {
         check_exists(options.get_filename())?;
     }
-    check_path(options.get_filename())?;
+    let given = options.get_filename().to_owned();
+    let options = options.filename(resolve(&given)?);
     if is_read_only {
-        return open_read_only(&options, pool).await;
+        return open_read_only(&options, &given, pool).await;
     }
     // The file is created even without `mode=rwc`. With a pool, only if the pool's options say so.
     let options = match pool {
         Some(_) => writing(options),
         None => writing(options).create_if_missing(true),
     };
-    let opened = patiently(|| open_once(&options, pool)).await;
+    let opened = patiently(|| open_once(&options, &given, pool)).await;
     opened.map_err(|error| explain(error, options.get_filename()))
 }
 
@@ -111,10 +112,11 @@ fn writing(options: SqliteConnectOptions) -> SqliteConnectOptions {
 
 async fn open_once(
     options: &SqliteConnectOptions,
+    given: &Path,
     pool_of_caller: Option<&SqlitePool>,
 ) -> Result<SqliteStore, StoreError> {
     create(options).await?;
-    let file = OpenFile::about_to_open(options.get_filename());
+    let file = OpenFile::about_to_open(options.get_filename(), given);
     if has_content(options.get_filename()) {
         // Only a writer can roll back a transaction that a crash left unfinished.
         if let Err(error) = inspect(options, Access::Write).await
@@ -140,15 +142,18 @@ async fn open_once(
 
 async fn open_read_only(
     options: &SqliteConnectOptions,
+    given: &Path,
     pool_of_caller: Option<&SqlitePool>,
 ) -> Result<SqliteStore, StoreError> {
     let options = keeping_journal(&settings(options.clone()))
         .read_only(true)
         .create_if_missing(false);
     let path = options.get_filename();
-    let opened =
-        patiently(|| read_once(&options, OpenFile::about_to_open(path), pool_of_caller)).await;
-    match opened {
+    let attempt = || {
+        let file = OpenFile::about_to_open(path, given);
+        read_once(&options, file, pool_of_caller)
+    };
+    match patiently(attempt).await {
         Err(error) if lacks_companions(&error) && path.exists() => {}
         opened => return opened,
     }
@@ -160,7 +165,7 @@ async fn open_read_only(
             beside(path, "-wal").display()
         )));
     }
-    let file = OpenFile::about_to_freeze(path);
+    let file = OpenFile::about_to_freeze(path, given);
     read_once(&options.clone().immutable(true), file, pool_of_caller).await
 }
 

@@ -1,6 +1,10 @@
 //! The location of a database: a file or memory, as given by a URL or a pool.
 
-use std::{path::Path, str::FromStr};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use tower_api_tokens::{StoreError, StoreErrorKind};
@@ -13,6 +17,9 @@ use crate::connect::driver::Driver;
 
 /// The beginning of the name that sqlx gives to a database in memory.
 const IN_MEMORY: &str = "file:sqlx-in-memory-";
+
+/// The maximum number of links that point to a file that does not exist.
+const LINKS: u32 = 40;
 
 pub(super) struct Place {
     pub(super) options: SqliteConnectOptions,
@@ -120,7 +127,7 @@ pub(super) fn check_exists(file: &Path) -> Result<(), StoreError> {
 }
 
 /// Fails if the path does not name a file. For some such paths, SQLite would use a temporary database.
-pub(super) fn check_path(file: &Path) -> Result<(), StoreError> {
+fn check_path(file: &Path) -> Result<(), StoreError> {
     if file == Path::new(":memory:") {
         return Err(settings_error(
             "to open a store in memory, use the URL `sqlite::memory:`",
@@ -150,6 +157,36 @@ pub(super) fn check_path(file: &Path) -> Result<(), StoreError> {
         )));
     }
     Ok(())
+}
+
+/// Checks a path, and returns that of the file that it leads to through symbolic links.
+pub(super) fn resolve(file: &Path) -> Result<PathBuf, StoreError> {
+    check_path(file)?;
+    let target = follow_links(file);
+    check_path(&target)?;
+    Ok(target)
+}
+
+/// Follows symbolic links, even if the file does not exist. SQLite keeps its other files beside the target.
+pub(super) fn follow_links(file: &Path) -> PathBuf {
+    let mut file = file.to_owned();
+    // Elsewhere, SQLite keeps its other files beside the link.
+    if !cfg!(unix) {
+        return file;
+    }
+    for _ in 0..LINKS {
+        if let Ok(found) = fs::canonicalize(&file) {
+            return found;
+        }
+        match fs::read_link(&file) {
+            Ok(target) => file = directory_of(&file).join(target),
+            Err(_) => break,
+        }
+    }
+    match (fs::canonicalize(directory_of(&file)), file.file_name()) {
+        (Ok(directory), Some(name)) => directory.join(name),
+        _ => file,
+    }
 }
 
 #[cfg(test)]

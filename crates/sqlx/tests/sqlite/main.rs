@@ -4,6 +4,8 @@ mod compatibility;
 mod contention;
 mod events;
 mod failing;
+#[cfg(unix)]
+mod links;
 mod opening;
 mod pools;
 mod read_only;

@@ -170,7 +170,8 @@ async fn unmerged_changes_are_never_ignored() {
     tokens(&store).create_app("Billing").await.unwrap();
     // As after a crash: the log contains changes that the file lacks.
     let copy = File::new();
-    let left = url(&copy.path());
+    let link = copy.directory.path().join("link.db");
+    std::os::unix::fs::symlink("tokens.db", &link).unwrap();
     for suffix in ["", "-wal"] {
         let name = format!("tokens.db{suffix}");
         fs::copy(
@@ -182,10 +183,12 @@ async fn unmerged_changes_are_never_ignored() {
     }
     set_mode(copy.directory.path(), 0o555);
     let mut reader = unprivileged();
-    reader.tell(&format!("{left}?mode=ro"));
-    let refused = reader.answer();
-    assert!(refused.contains("tokens.db-wal"), "{refused}");
-    assert!(refused.contains("cannot be written"), "{refused}");
+    for path in [copy.path(), link] {
+        reader.tell(&format!("{}?mode=ro", url(&path)));
+        let refused = reader.answer();
+        assert!(refused.contains("tokens.db-wal"), "{refused}");
+        assert!(refused.contains("cannot be written"), "{refused}");
+    }
     set_mode(copy.directory.path(), 0o755);
     store.close().await;
 }

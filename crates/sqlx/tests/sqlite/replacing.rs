@@ -146,26 +146,6 @@ async fn other_programs_using_the_file_stop_no_store() {
     assert_eq!(platform.list(&query).await.unwrap().items.len(), 360);
 }
 
-#[cfg(unix)]
-#[tokio::test]
-async fn a_path_through_a_symlink_is_the_same_file() {
-    let file = File::new();
-    file.open().await.close().await;
-    let link = file.directory.path().join("link.db");
-    std::os::unix::fs::symlink(file.path(), &link).unwrap();
-    let store = SqliteStore::connect(&url(&link)).await.unwrap();
-    tokens(&store).create_app("Billing").await.unwrap();
-    assert_eq!(
-        tokens(&file.open().await)
-            .list_apps(&AppQuery::default())
-            .await
-            .unwrap()
-            .items
-            .len(),
-        1
-    );
-}
-
 #[tokio::test]
 async fn a_backup_is_consistent_under_writes_and_overwrites_nothing() {
     let file = File::new();
