@@ -1,10 +1,13 @@
-//! Checks that listings use the indexes that are made for them. SQLite chooses by the form of a statement, not by what
-//! is in the tables.
+//! Checks that listings and purges use the indexes that are made for them. SQLite chooses by the form of a
+//! statement, not by what is in the tables.
 
 use sqlx::{AssertSqlSafe, Row};
 use tower_api_tokens::{AppId, TokenDigest, TokenId};
 
-use super::{SqliteStore, statements::DIALECT};
+use super::{
+    SqliteStore,
+    statements::{DIALECT, ENDED},
+};
 use crate::listing::listing;
 
 #[path = "../../tests/postgres/first_pages.rs"]
@@ -16,6 +19,13 @@ const BY_ID: [&str; 2] = [
     "SCAN t USING INDEX sqlite_autoindex_api_tokens_1",
     "USING INDEX api_tokens_of_app (app_id=?)",
 ];
+
+/// Returns the steps of a statement's plan.
+async fn steps_of(store: &SqliteStore, statement: &str) -> Vec<String> {
+    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+    let rows = sqlx::query(explain).fetch_all(store.readers().unwrap());
+    rows.await.unwrap().iter().map(|row| row.get(3)).collect()
+}
 
 #[tokio::test]
 async fn listings_neither_sort_nor_read_what_they_do_not_select() {
@@ -31,10 +41,7 @@ async fn listings_neither_sort_nor_read_what_they_do_not_select() {
         let cursor = tower_api_tokens::TokenCursor::new(first.order(), 5, sample.id);
         for query in [first.clone(), first.after(cursor)] {
             let text = listing(&query, now, &DIALECT).unwrap().text;
-            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
-            let rows = sqlx::query(explain).fetch_all(store.readers().unwrap());
-            let rows = rows.await.unwrap();
-            let steps: Vec<&str> = rows.iter().map(|row| row.get(3)).collect();
+            let steps = steps_of(&store, &text).await;
             let of_tokens: Vec<_> = steps.iter().filter(|step| step.contains(" t ")).collect();
             assert_eq!(of_tokens.len(), 1, "{name}: {steps:?}");
             // There is at most one token with a digest, which may be sorted.
@@ -45,5 +52,80 @@ async fn listings_neither_sort_nor_read_what_they_do_not_select() {
             assert!(!is_filtered || !reads_all, "{name}: {steps:?}");
             assert!(of_tokens[0].contains("USING"), "{name}: {steps:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_purge_reads_no_tokens_that_it_does_not_remove() {
+    let store = SqliteStore::connect("sqlite::memory:").await.unwrap();
+    let steps = steps_of(&store, ENDED).await;
+    assert!(
+        !steps.iter().any(|step| step.starts_with("SCAN")),
+        "{steps:?}"
+    );
+    let searches = steps
+        .iter()
+        .filter_map(|step| step.split_once("USING INDEX "));
+    let ranges: Vec<_> = searches.map(|(_, range)| range).collect();
+    // Restricted tokens have `expires_at = 0`, whether they are live or not.
+    assert_eq!(
+        ranges,
+        [
+            "api_tokens_revoked (revoked_at<?)",
+            "api_tokens_restricted_expiring (restricted_expires_at<?)",
+            "api_tokens_expiring (expires_at>? AND expires_at<?)",
+            "api_tokens_expiring (expires_at<?)",
+            "api_tokens_by_end (<expr>=?)",
+        ]
+    );
+}
+
+/// Stores tokens with all combinations of these times. The identifier of each is its position.
+async fn store_ended(store: &SqliteStore, times: &[Option<i64>]) {
+    let insert = "INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at, \
+         expires_at, revoked_at, uses, restrictions, restricted_expires_at) \
+         VALUES (?1, ?2, 'acme_…0000', 'app', 'ci', '', 0, ?3, ?4, 0, ?5, ?6)";
+    let app = "INSERT INTO api_token_apps (id, name, created_at) VALUES ('app', 'App', 0)";
+    let pool = store.readers().unwrap();
+    sqlx::query(app).execute(pool).await.unwrap();
+    let mut n = 0_u8;
+    for (expires_at, revoked_at) in times
+        .iter()
+        .flat_map(|e| times.iter().map(move |r| (*e, *r)))
+    {
+        for restrictions in [None, Some("{}")] {
+            let is_restricted = restrictions.is_some();
+            let insert = sqlx::query(insert)
+                .bind(vec![n; 16])
+                .bind(vec![n; 32])
+                .bind(if is_restricted { Some(0) } else { expires_at })
+                .bind(revoked_at)
+                .bind(restrictions)
+                .bind(expires_at.filter(|_| is_restricted));
+            insert.execute(pool).await.unwrap();
+            n += 1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_purge_selects_tokens_by_their_own_expiry_or_revocation() {
+    let store = SqliteStore::connect("sqlite::memory:").await.unwrap();
+    let times = [None, Some(-2), Some(0), Some(2), Some(4)];
+    store_ended(&store, &times).await;
+    // Revoked tokens whose expiry is exactly zero go by their revocation.
+    let expected = "SELECT id FROM api_tokens WHERE revoked_at < ?1 \
+         OR (CASE WHEN restrictions IS NULL THEN expires_at ELSE restricted_expires_at END < ?1 \
+         AND (expires_at IS NOT 0 OR restrictions IS NOT NULL OR revoked_at IS NULL)) LIMIT ?2";
+    for before in [-3, -1, 0, 1, 3, 5] {
+        let mut found = Vec::new();
+        for statement in [ENDED, expected] {
+            let select = sqlx::query(statement).bind(before).bind(1000);
+            let rows = select.fetch_all(store.readers().unwrap()).await.unwrap();
+            let mut ids: Vec<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
+            ids.sort();
+            found.push(ids);
+        }
+        assert_eq!(found[0], found[1], "before {before}");
     }
 }

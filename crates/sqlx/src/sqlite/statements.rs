@@ -273,9 +273,19 @@ pub(super) const EXPIRING: &str = tokens!(
     ", t.id LIMIT ?4"
 );
 
-pub(super) const ENDED: &str = "SELECT id FROM api_tokens \
-     WHERE revoked_at < ?1 OR (expires_at < ?1 AND restrictions IS NULL) \
-     OR restricted_expires_at < ?1 LIMIT ?2";
+/// Returns tokens that expired or were revoked before an instant.
+///
+/// Restricted tokens have `expires_at = 0`, so the ranges of that column leave zero out. Otherwise, every step
+/// of a purge would read all of them. A token without restrictions whose expiry is exactly zero is found in
+/// `api_tokens_by_end`. Once it is revoked, it is not in that index, and is purged by its revocation.
+pub(super) const ENDED: &str = concat!(
+    "SELECT t.id FROM api_tokens t WHERE t.revoked_at < ?1 OR t.restricted_expires_at < ?1 ",
+    "OR (t.expires_at > 0 AND t.expires_at < ?1 AND t.restrictions IS NULL) ",
+    "OR (t.expires_at < min(?1, 0) AND t.restrictions IS NULL) ",
+    "OR (t.revoked_at IS NULL AND coalesce(",
+    expiry!(),
+    ", 9223372036854775807) = 0 AND ?1 > 0) LIMIT ?2"
+);
 
 /// The parameter is one blob with all identifiers.
 pub(super) const REMOVE: &str = "DELETE FROM api_tokens WHERE id IN ( \
