@@ -3,11 +3,16 @@
 use std::{
     fs::{self, File},
     path::{self, Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
     time::Duration,
 };
 
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+use tokio::sync::oneshot;
 
 use super::{file::beside, writer::execute};
 
@@ -30,6 +35,7 @@ pub(super) struct WriteAheadLog {
     path: PathBuf,
     /// The length at which it is merged next.
     next: AtomicU64,
+    waiting: Arc<Mutex<Waiting>>,
 }
 
 impl WriteAheadLog {
@@ -38,6 +44,7 @@ impl WriteAheadLog {
         Self {
             path: path::absolute(&path).unwrap_or(path),
             next: AtomicU64::new(LONG),
+            waiting: Arc::default(),
         }
     }
 
@@ -57,18 +64,26 @@ impl WriteAheadLog {
             Err(fs::TryLockError::WouldBlock) => {}
             Err(fs::TryLockError::Error(_)) => return None,
         }
-        let (sender, turn) = tokio::sync::oneshot::channel();
-        // A thread of its own, because a runtime waits for its threads when it shuts down.
-        std::thread::Builder::new()
-            .name("api-tokens-turn".to_owned())
-            .spawn(move || {
-                if log.lock().is_ok() {
-                    // Unlocks it if the caller has given up.
-                    drop(sender.send(Turn { _locked: log }));
-                }
-            })
-            .ok()?;
-        turn.await.ok()
+        self.wait(log)?.await.ok()
+    }
+
+    /// Waits for the lock in a thread, or in place of the last caller if its thread still waits.
+    ///
+    /// A lock cannot be waited for with a timeout, so the threads of callers that gave up would accumulate.
+    fn wait(&self, log: File) -> Option<oneshot::Receiver<Turn>> {
+        let (sender, turn) = oneshot::channel();
+        let mut waiting = lock(&self.waiting);
+        waiting.caller = Some(sender);
+        if !waiting.has_thread {
+            let shared = Arc::clone(&self.waiting);
+            // A thread of its own, because a runtime waits for its threads when it shuts down.
+            thread::Builder::new()
+                .name("api-tokens-turn".to_owned())
+                .spawn(move || pass_on(log, &shared))
+                .ok()?;
+            waiting.has_thread = true;
+        }
+        Some(turn)
     }
 
     /// Merges the log into the file if it is long. That may fail, and is then tried again later.
@@ -96,6 +111,30 @@ impl WriteAheadLog {
         // Readers that come later no longer read the log, so only those that are reading now are waited for.
         drop(execute(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await);
         drop(connection.close().await);
+    }
+}
+
+/// The caller and the thread that wait for the lock of a log.
+#[derive(Default)]
+struct Waiting {
+    /// The last caller, even if it has given up.
+    caller: Option<oneshot::Sender<Turn>>,
+    has_thread: bool,
+}
+
+fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for the lock, and passes it on to the caller that waits by then.
+fn pass_on(log: File, waiting: &Mutex<Waiting>) {
+    let locked = log.lock();
+    let mut waiting = lock(waiting);
+    waiting.has_thread = false;
+    let caller = waiting.caller.take();
+    if let (Ok(()), Some(caller)) = (locked, caller) {
+        // Unlocks it if the caller has given up.
+        drop(caller.send(Turn { _locked: log }));
     }
 }
 
@@ -129,6 +168,37 @@ mod tests {
         let turn = waiting.await.unwrap();
         drop(turn);
         assert!(second.turn().await.is_some());
+    }
+
+    /// Counts the descriptors of this process for a log.
+    #[cfg(target_os = "linux")]
+    fn count_open(log: &WriteAheadLog) -> usize {
+        let log = fs::canonicalize(&log.path).unwrap();
+        let open = fs::read_dir("/proc/self/fd").unwrap();
+        let files = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        files.filter(|file| *file == log).count()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn writers_that_give_up_leave_at_most_one_waiting_thread() {
+        let directory = tempfile::tempdir().unwrap();
+        let (first, second) = (log_in(&directory), log_in(&directory));
+        let turn = first.turn().await.unwrap();
+        for _ in 0..5 {
+            assert!(second.turn().now_or_never().is_none(), "it is not its turn");
+        }
+        assert_eq!(count_open(&second), 2, "one has the turn, and one waits");
+        let mut last = Box::pin(second.turn());
+        assert!(last.as_mut().now_or_never().is_none());
+        assert_eq!(
+            count_open(&second),
+            2,
+            "the last one waits in place of the others"
+        );
+        drop(turn);
+        assert!(last.await.is_some());
+        assert!(first.turn().await.is_some(), "the last turn is over");
     }
 
     #[tokio::test]
