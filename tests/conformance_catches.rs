@@ -700,6 +700,7 @@ catches! {
     many_tokens_are_revoked_in_one_change: BulkIgnoresConditions EventsAreDropped
         EventsComeBefore;
     the_oldest_events_are_removed: TrimmingTakesEverything;
+    the_latest_events_up_to_a_maximum_are_kept: TrimmingTakesEverything;
     old_idempotency_keys_are_removed: OldKeysAreKept;
     a_count_agrees_with_the_listing: CountsIgnoreTheQuery;
     renaming_changes_one_name: RenamingIsForgotten OwnerIsIgnored;

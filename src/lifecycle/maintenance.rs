@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{ApiTokens, LifecycleError, change::Subject};
 use crate::{
@@ -12,9 +12,6 @@ use crate::{
         run_to_end,
     },
 };
-
-/// The precision of stored times.
-const MICROSECOND: SignedDuration = SignedDuration::from_micros(1);
 
 /// How many records one step removes. Other changes wait for one step at most.
 pub(super) const STEP: usize = 100;
@@ -78,7 +75,10 @@ impl Maintenance {
     /// Removes the oldest audit events while there are more than this, as
     /// [`trim_events_after`](Self::trim_events_after) does. Defaults to any number.
     ///
-    /// Events that are recorded meanwhile, and the event of the removal itself, come on top until the next time.
+    /// At least this many of the latest events remain, by their [time](crate::AuditEvent::at). The event of the
+    /// removal is one of them. Events of the same time, such as those of a bulk revocation, are removed or kept
+    /// together, so more remain if such a batch reaches beyond the maximum. Events that are recorded meanwhile come on
+    /// top until the next time. If you also limit the age, events beyond that age are removed even if fewer remain.
     #[must_use]
     pub fn max_events(mut self, events: usize) -> Self {
         self.max_events = Some(events);
@@ -198,10 +198,11 @@ impl ApiTokens {
         if catch_panic(|| log.time_at(most)).await?.is_none() {
             return Ok(query);
         }
-        // One fewer than the maximum, because the removal has an event too.
-        let latest = catch_panic(|| log.time_at(most.saturating_sub(1))).await?;
-        let after = latest.and_then(|at| at.checked_add(MICROSECOND).ok());
-        let before = query.events_before.max(after);
+        // The oldest event to keep. The removal has an event too, so one fewer than the maximum is kept.
+        let oldest = most.saturating_sub(2);
+        let since = catch_panic(|| log.time_at(oldest)).await?;
+        // Events of that time stay, because a whole batch may have it.
+        let before = query.events_before.max(since);
         Ok(query.events_before(before))
     }
 

@@ -75,28 +75,33 @@ pub trait AuditLog: Debug + Send + Sync + 'static {
         query: &AuditQuery,
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError>;
 
-    /// Returns the time of the event that `index` later ones follow, or `None` if there are not so many.
+    /// Returns the time at an index among the [times](AuditEvent::at) of all events, the latest first, or `None` if
+    /// there are not so many events. The order of [`events`](Self::events) can differ, because the identifier of an
+    /// event `token.expiring` is dated by the expiry of the token.
     ///
-    /// The default implementation lists the events. Override it if the store can skip the later ones.
+    /// The default implementation lists all events. Override it if the store can sort their times.
     ///
     /// # Errors
     ///
     /// Returns an error if the store fails.
     async fn time_at(&self, index: usize) -> Result<Option<Timestamp>, StoreError> {
         let mut query = AuditQuery::default().limit(PageSize::MAX);
-        let mut skipped = 0;
+        let mut times = Vec::new();
         loop {
             let page = self.events(&query).await?;
-            if let Some(event) = page.items.get(index - skipped) {
-                return Ok(Some(event.at));
-            }
-            skipped += page.items.len();
+            times.extend(page.items.iter().map(|event| event.at));
             match page.next {
                 Some(next) => query = query.after(next),
-                None => return Ok(None),
+                None => return Ok(nth_latest(times, index)),
             }
         }
     }
+}
+
+/// Returns the time at an index, the latest first.
+pub(super) fn nth_latest(mut times: Vec<Timestamp>, index: usize) -> Option<Timestamp> {
+    times.sort_unstable();
+    times.into_iter().nth_back(index)
 }
 
 /// Derives the identifier of an event from words, so that every node that records the event gives it the

@@ -26,7 +26,8 @@ pub(crate) struct Retention {
     /// Delete audit events that are older than this, like `400d`. Defaults to keeping them
     #[arg(long, value_name = "AGE", value_parser = duration)]
     trim_events_after: Option<Duration>,
-    /// Delete the oldest audit events while there are more than this. Defaults to any number
+    /// Delete the oldest audit events while there are more than this. Events of the same time are kept together.
+    /// Defaults to any number
     #[arg(long, value_name = "NUMBER")]
     max_events: Option<usize>,
 }

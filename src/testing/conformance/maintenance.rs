@@ -3,9 +3,10 @@ use super::{
     fixtures::{all, app, at, audit_log, change_log, fails, read, token, token_record, tokens},
 };
 use crate::{
-    Applied, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, BoundKey, Change,
-    Changes, EventLog, EventPosition, EventQuery, EventStart, Mutation, Op, Outdated,
-    OutdatedQuery, StoreErrorKind, TokenId, TokenQuery, TokenRegistryExt, TokenTarget,
+    ApiTokens, Applied, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, BoundKey,
+    Change, Changes, EventLog, EventPosition, EventQuery, EventStart, Maintenance, Mutation, Op,
+    Outdated, OutdatedQuery, StoreErrorKind, TokenFormat, TokenId, TokenQuery, TokenRegistryExt,
+    TokenTarget, testing::ManualClock,
 };
 
 fn event(n: u8, second: i64, outcome: AuditOutcome) -> AuditEvent {
@@ -83,6 +84,16 @@ pub async fn many_tokens_are_revoked_in_one_change(store: Registry) {
     assert_eq!(all(&store).await.len(), 7);
 }
 
+/// The times of all events, in seconds, the oldest first.
+async fn seconds_of_events(store: &Registry) -> Vec<i64> {
+    let query = AuditQuery::default();
+    let events = audit_log(store).events(&query).await.unwrap().items;
+    let seconds = events.iter().map(|event| event.at.as_second());
+    let mut seconds: Vec<_> = seconds.map(|second| second - at(0).as_second()).collect();
+    seconds.sort_unstable();
+    seconds
+}
+
 /// The oldest events are removed, in steps, but never the latest one. A position whose event was removed is
 /// gone, and the others are not.
 pub async fn the_oldest_events_are_removed(store: Registry) {
@@ -106,17 +117,7 @@ pub async fn the_oldest_events_are_removed(store: Registry) {
         let trimmed = store.apply(&Mutation::new(op, at(10))).await.unwrap();
         trimmed.into_count().unwrap()
     };
-    let kept = async || {
-        let events = audit_log(&store)
-            .events(&AuditQuery::default())
-            .await
-            .unwrap();
-        let seconds = events
-            .items
-            .iter()
-            .map(|event| event.at.as_second() - at(0).as_second());
-        seconds.rev().collect::<Vec<_>>()
-    };
+    let kept = async || seconds_of_events(&store).await;
     let all = event_log(&store)
         .read_events(&EventQuery::new(EventStart::Oldest))
         .await
@@ -153,6 +154,48 @@ pub async fn the_oldest_events_are_removed(store: Registry) {
     audit_log(&store).append(&next).await.unwrap();
     let read = after(positions[4]).await.unwrap();
     assert_eq!(read.events[0].event, next);
+}
+
+/// At least the maximum of events remains, by their times: events of one time are kept together, and an event that
+/// is later than its identifier counts by its time.
+pub async fn the_latest_events_up_to_a_maximum_are_kept(store: Registry) {
+    let log = audit_log(&store);
+    let seconds = [1, 2, 3, 4, 4, 4, 4, 6, 7];
+    for (n, second) in (1..).zip(seconds) {
+        let event = event(n, second, AuditOutcome::Done);
+        log.append(&event).await.unwrap();
+    }
+    let mut reminder = event(10, 3, AuditOutcome::Done);
+    reminder.at = at(8);
+    log.append(&reminder).await.unwrap();
+    for (index, second) in [8, 7, 6, 4, 4, 4, 4, 3, 2, 1].into_iter().enumerate() {
+        let time = log.time_at(index).await.unwrap();
+        assert_eq!(time, Some(at(second)), "the time at {index}");
+    }
+    assert_eq!(log.time_at(10).await.unwrap(), None, "there are ten events");
+
+    let clock = ManualClock::new(at(9));
+    let tokens = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap())
+        .clock(clock.clone())
+        .build();
+    let trim = async |most| {
+        let done = tokens.maintain(&Maintenance::new().max_events(most)).await;
+        (done.unwrap().events, seconds_of_events(&store).await)
+    };
+    let all = vec![1, 2, 3, 4, 4, 4, 4, 6, 7, 8];
+    assert_eq!(trim(10).await, (0, all), "there are not too many");
+    // Each removal has an event of its own.
+    let batch = vec![4, 4, 4, 4, 6, 7, 8, 9];
+    assert_eq!(trim(7).await, (3, batch.clone()), "the batch stays");
+    assert_eq!(trim(7).await, (0, batch), "no part of it is removed later");
+    clock.set(at(10));
+    assert_eq!(
+        trim(4).await,
+        (5, vec![7, 8, 9, 10]),
+        "nothing is at the limit"
+    );
+    clock.set(at(11));
+    assert_eq!(trim(0).await, (3, vec![10, 11]), "the latest event stays");
 }
 
 /// Idempotency keys that were used long ago are removed, in steps, and the others are kept.

@@ -96,7 +96,8 @@ pub use listing::{
 pub use lookup::{a_lookup_ignores_expiry, a_missing_token_is_not_an_error};
 pub use maintenance::{
     a_count_agrees_with_the_listing, many_tokens_are_revoked_in_one_change,
-    old_idempotency_keys_are_removed, the_oldest_events_are_removed,
+    old_idempotency_keys_are_removed, the_latest_events_up_to_a_maximum_are_kept,
+    the_oldest_events_are_removed,
 };
 pub use nodes::{
     a_node_is_listed_as_it_last_reported, a_node_is_removed_with_its_event,
@@ -231,6 +232,7 @@ macro_rules! registry_conformance {
             revoking_changes_one_record
             many_tokens_are_revoked_in_one_change
             the_oldest_events_are_removed
+            the_latest_events_up_to_a_maximum_are_kept
             old_idempotency_keys_are_removed
             a_count_agrees_with_the_listing
             a_revocation_is_visible_when_it_returns
