@@ -11,7 +11,10 @@ use serde::{
 use serde_json::error::Category;
 
 use super::report::{FaultKind, Flaw};
-use crate::{model::metadata::Metadata, time::truncate_to_microsecond};
+use crate::{
+    model::metadata::Metadata,
+    time::{parse_instant, truncate_to_microsecond},
+};
 
 /// More than any object of the format has.
 const MAX_FIELDS: usize = 64;
@@ -125,8 +128,8 @@ impl Fields {
 
     pub(super) fn time(&mut self, field: &str) -> Result<Option<Timestamp>, Flaw> {
         let parse = |text: &str| {
-            let time = Timestamp::from_str(text);
-            time.map_err(|_| "not a time in the format of RFC 3339, such as `2026-03-02T09:00:00Z`")
+            let time = read_time(text);
+            time.ok_or("not a time in the format of RFC 3339, such as `2026-03-02T09:00:00Z`")
         };
         Ok(self.parsed_by(field, parse)?.map(truncate_to_microsecond))
     }
@@ -143,6 +146,14 @@ impl Fields {
             FaultKind::InvalidField,
             format!("unknown field `{name}`; remove it"),
         ))
+    }
+}
+
+fn read_time(text: &str) -> Option<Timestamp> {
+    // RFC 3339 has no years before 0. An export writes them with a sign.
+    match text.starts_with('-') {
+        true => text.parse().ok(),
+        false => parse_instant(text).ok(),
     }
 }
 

@@ -48,8 +48,8 @@
 //! - An **app** has `id`, `name`, `created_at` and `disabled_at`.
 //! - A **token** has `id`, `digest`, `mask`, `app`, `name`, `scopes`, `created_at`, `expires_at`,
 //!   `revoked_at`, `successor`, `last_used_at` and `uses`.
-//! - Times have the format of RFC 3339 and a precision of microseconds. Further digits are
-//!   truncated.
+//! - Times have the format of RFC 3339, as [`parse_instant`](crate::parse_instant) reads it, and a
+//!   precision of microseconds. Further digits are truncated.
 //! - A digest is the SHA-256 of the token's bytes in hexadecimal, as `sha256sum` prints it. If your
 //!   table has digests in base64url without padding, use `digest_base64url` instead of `digest`.
 //!   Never put the token itself there: it would be stored as it is.

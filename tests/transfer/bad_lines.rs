@@ -1,6 +1,8 @@
+use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AppId, Clock, MemoryStore, Mutation, Op, Policy, SystemClock, TokenDigest,
-    TokenFormat, TokenRegistry, TokenRegistryExt,
+    TokenFormat, TokenRegistry, TokenRegistryExt, parse_instant,
+    store::truncate_to_microsecond,
     transfer::{Completeness, FaultKind, Import, MAX_LINE_LEN, TransferErrorKind},
 };
 
@@ -141,6 +143,39 @@ async fn each_bad_line_is_reported_and_kept_and_the_others_are_imported() {
             assert!(!told.contains(part), "{told}");
         }
         assert_eq!(export(&store).await, file);
+    }
+}
+
+#[tokio::test]
+async fn a_time_is_read_like_everywhere_else() {
+    let expiry = "2027-01-01T00:00:00Z";
+    let store = MemoryStore::new();
+    store.insert_app(&app_record(1)).await.unwrap();
+    let refused = [
+        "2027-01-01T00:00:00+24:00",
+        "2027-01-01T00:00:00+01",
+        "2027-01-01 00:00:00Z",
+        "2027-01-01T00:00Z",
+        "+002027-01-01T00:00:00Z",
+    ];
+    for text in refused {
+        assert!(parse_instant(text).is_err(), "{text}");
+        let imported = import(&store, line(expiry, text)).await;
+        assert_eq!(imported.report.refused, 1, "{text}");
+    }
+    let read = [
+        ("9999-12-31T23:59:59Z", Timestamp::MAX),
+        (
+            "2016-12-31T23:59:60.0000019Z",
+            Timestamp::from_microsecond(1_483_228_800_000_001).unwrap(),
+        ),
+    ];
+    for (text, expected) in read {
+        let store = MemoryStore::new();
+        store.insert_app(&app_record(1)).await.unwrap();
+        assert_eq!(import(&store, line(expiry, text)).await.report.inserted, 1);
+        let kept = tokens(&store).await[0].expires_at;
+        assert_eq!(kept, Some(truncate_to_microsecond(expected)), "{text}");
     }
 }
 
