@@ -104,6 +104,12 @@ fn records_serialize_with_the_names_of_their_fields() {
     let page = Page::new(vec![app()], Some(app().id));
     let listed = to_value(app()).unwrap();
     is_written_as(&page, json!({ "items": [listed], "next": "billing" }));
+    let mut incomplete = page.clone();
+    incomplete.unreadable = vec!["shop".to_owned()];
+    is_written_as(
+        &incomplete,
+        json!({ "items": [listed], "next": "billing", "unreadable": ["shop"] }),
+    );
     is_written_as(
         &Usage::new(token.id, at, 2),
         json!({ "token": ID, "last_used_at": "1970-01-01T00:00:00Z", "uses": 2 }),

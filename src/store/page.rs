@@ -13,22 +13,29 @@ pub struct Page<T, K> {
     pub items: Vec<T>,
     /// Where the next page starts, for the query's `after`; `None` on the last page.
     pub next: Option<K>,
+    /// The identifiers of records that were left out of `items` because the store could not read them.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Vec::is_empty")
+    )]
+    pub unreadable: Vec<String>,
 }
 
 impl<T, K> Page<T, K> {
     /// Creates a page from its records and the cursor of the next page.
     #[must_use]
     pub fn new(items: Vec<T>, next: Option<K>) -> Self {
-        Self { items, next }
+        Self {
+            items,
+            next,
+            unreadable: Vec::new(),
+        }
     }
 
     /// Creates the page of an empty listing.
     #[must_use]
     pub fn empty() -> Self {
-        Self {
-            items: Vec::new(),
-            next: None,
-        }
+        Self::new(Vec::new(), None)
     }
 
     /// Creates a page from the start of a listing, up to the limit.
@@ -53,7 +60,7 @@ impl<T, K> Page<T, K> {
         } else {
             None
         };
-        Self { items, next }
+        Self::new(items, next)
     }
 }
 

@@ -3,6 +3,9 @@ use std::{error::Error, fmt, io};
 use super::ImportReport;
 use crate::{random::EntropyError, store::StoreError, words::words};
 
+/// The maximum number of unreadable records that an error names.
+const MAX_NAMED: usize = 5;
+
 /// Why an export or import failed.
 ///
 /// What an import had inserted remains; run it again to finish it.
@@ -25,6 +28,8 @@ pub enum TransferErrorKind {
     Incompatible,
     /// The store failed. The source is a [`StoreError`].
     Store,
+    /// The store has records that it cannot read, so the export would lack them. The source names some of them.
+    Corrupt,
     /// The random number generator failed.
     Entropy,
 }
@@ -34,6 +39,7 @@ words!(TransferErrorKind, "kind of transfer error", {
     Write = "write",
     Incompatible = "incompatible",
     Store = "store_failure",
+    Corrupt = "corrupt",
     Entropy = "entropy_failure",
 });
 
@@ -52,6 +58,22 @@ impl TransferError {
             report: None,
             source: None,
         }
+    }
+
+    /// The store has left out records of a kind, such as `apps`, with these identifiers.
+    pub(super) fn corrupt(records: &str, identifiers: &[String]) -> Self {
+        let named: Vec<_> = identifiers
+            .iter()
+            .take(MAX_NAMED)
+            .map(String::as_str)
+            .collect();
+        let more = if identifiers.len() > MAX_NAMED {
+            ", …"
+        } else {
+            ""
+        };
+        let unreadable = format!("unreadable {records}: {}{more}", named.join(", "));
+        Self::with_source(TransferErrorKind::Corrupt, unreadable)
     }
 
     fn with_source(
@@ -107,6 +129,9 @@ impl fmt::Display for TransferError {
                 "the file was written by a newer version or another program; upgrade this program, or export again with this version"
             }
             TransferErrorKind::Store => "the token store failed; run this again when it is available",
+            TransferErrorKind::Corrupt => {
+                "the token store has records that cannot be read, so the export would lack them; correct or delete them in the store, then export again"
+            }
             TransferErrorKind::Entropy => "the random number generator failed; run this again",
         })
     }

@@ -94,8 +94,9 @@ impl<'a> Export<'a> {
     /// # Errors
     ///
     /// Returns an error of the kind [`Store`](super::TransferErrorKind::Store) if the registry
-    /// cannot be read, and of the kind [`Write`](super::TransferErrorKind::Write) if the file
-    /// cannot be written. The file is then incomplete.
+    /// fails, of the kind [`Corrupt`](super::TransferErrorKind::Corrupt) if the registry leaves out a
+    /// record that it cannot read, and of the kind [`Write`](super::TransferErrorKind::Write) if the
+    /// file cannot be written. The file is then incomplete.
     pub async fn run(self, mut file: impl Write + Send) -> Result<ExportReport, TransferError> {
         let mut chunks = self.stream();
         while let Some(chunk) = chunks.try_next().await? {
@@ -109,8 +110,8 @@ impl<'a> Export<'a> {
     /// [`Import::run_stream`](super::Import::run_stream). A page is read when the stream is polled
     /// for it.
     ///
-    /// The stream ends after an error, which means that the registry cannot be read. The file is
-    /// then incomplete.
+    /// The stream ends after an error, which means that the registry, or a record in it, cannot be
+    /// read. The file is then incomplete.
     pub fn stream(self) -> ExportStream<'a> {
         let state = ExportState {
             registry: self.registry,
@@ -201,6 +202,7 @@ impl<'a> ExportState<'a> {
             // none.
             let newest = TokenQuery::default().limit(1);
             let newest = catch_panic(|| self.registry.tokens(&newest, self.now)).await?;
+            check_complete(&newest, "tokens")?;
             let newest = newest.items.first();
             self.newest = newest.map(|token| token.id);
             write::header(&mut self.text).map_err(failed)?;
@@ -209,6 +211,7 @@ impl<'a> ExportState<'a> {
         if let Stage::Apps(pages) = &mut self.stage {
             match pages.try_next().await? {
                 Some(page) => {
+                    check_complete(&page, "apps")?;
                     for app in &page.items {
                         write::app(&mut self.text, app).map_err(failed)?;
                         self.report.apps += 1;
@@ -221,6 +224,7 @@ impl<'a> ExportState<'a> {
         if let Stage::Tokens(pages) = &mut self.stage {
             match pages.try_next().await? {
                 Some(page) => {
+                    check_complete(&page, "tokens")?;
                     let known = page.items.iter().filter(|t| Some(t.id) <= self.newest);
                     for token in known {
                         write::token(&mut self.text, token).map_err(failed)?;
@@ -262,6 +266,14 @@ impl<'a> ExportState<'a> {
         self.report.bytes = self.progress.bytes;
         (self.on_progress)(self.progress);
         (text.into(), self.report)
+    }
+}
+
+/// Fails if the store has left records out of a page. Once exported, a store may be deleted.
+fn check_complete<T, K>(page: &Page<T, K>, records: &str) -> Result<(), TransferError> {
+    match page.unreadable.as_slice() {
+        [] => Ok(()),
+        unreadable => Err(TransferError::corrupt(records, unreadable)),
     }
 }
 

@@ -103,6 +103,9 @@
 //! that are issued, purged or changed during the export may or may not be included in that state.
 //! To move to another store without losing anything, first stop everything that issues, rotates and
 //! revokes. Exports of the same records are identical byte for byte, whatever store they come from.
+//!
+//! If a record cannot be read, for example because it was edited in the database, the export fails
+//! with an error of the kind [`Corrupt`](TransferErrorKind::Corrupt) and names the record.
 
 mod batch;
 mod error;

@@ -208,14 +208,26 @@ pub(super) fn readable<R: Columns, T>(
     table: &'static str,
     read: impl Fn(&R) -> Result<T, StoreError>,
 ) -> Vec<T> {
-    let records = rows.iter().filter_map(|row| {
-        let record = read(row);
-        if record.is_err() {
-            telemetry::unreadable_row(table, &name_of(row));
+    read_each(rows, table, read).0
+}
+
+/// Like [`readable`], and also returns the identifiers of the rows that cannot be read.
+pub(super) fn read_each<R: Columns, T>(
+    rows: &[R],
+    table: &'static str,
+    read: impl Fn(&R) -> Result<T, StoreError>,
+) -> (Vec<T>, Vec<String>) {
+    let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+    for row in rows {
+        if let Ok(record) = read(row) {
+            records.push(record);
+            continue;
         }
-        record.ok()
-    });
-    records.collect()
+        let name = name_of(row);
+        telemetry::unreadable_row(table, &name);
+        unreadable.push(name);
+    }
+    (records, unreadable)
 }
 
 /// Reads a page from up to one row more than its limit. The next page starts after the last row even if
@@ -233,7 +245,21 @@ pub(super) fn page_from<R: Columns, T, K>(
         Some(last) if more => Some(key(last)?),
         _ => None,
     };
-    Ok(Page::new(readable(rows, table, read), next))
+    let (records, unreadable) = read_each(rows, table, read);
+    let mut page = Page::new(records, next);
+    page.unreadable = unreadable;
+    Ok(page)
+}
+
+/// Creates a page of apps from those that could be read, which may be more than its limit.
+pub(super) fn app_page(
+    apps: Vec<AppRecord>,
+    unreadable: Vec<String>,
+    limit: usize,
+) -> Page<AppRecord, AppId> {
+    let mut page = Page::from_surplus(apps, limit, |app| app.id);
+    page.unreadable = unreadable;
+    page
 }
 
 /// Reads a page of tokens from rows with what they are sorted by after the columns of a token. What

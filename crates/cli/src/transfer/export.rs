@@ -42,8 +42,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     };
     bar.finish_and_clear();
     let report = exported.map_err(|error| {
-        Failure::from(error)
-            .advising("The export is incomplete, and importing it reports so. Export again.")
+        Failure::from(error).advising("The export is incomplete, and importing it reports so.")
     })?;
     if session.json && arguments.output.is_some() {
         return print_json(&Exported {

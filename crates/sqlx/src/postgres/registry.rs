@@ -10,8 +10,8 @@ use super::{PostgresStore, Query, statements::DIALECT};
 use crate::{
     listing::{Listing, Value, listing},
     rows::{
-        Columns, Identifier, app_from, count, expiring_from, first_identifier_at, policy_from,
-        readable, surplus, token_from, tokens_from, unsupported,
+        Columns, Identifier, app_from, app_page, count, expiring_from, first_identifier_at,
+        policy_from, read_each, surplus, token_from, tokens_from, unsupported,
     },
 };
 
@@ -62,7 +62,7 @@ impl TokenRegistry for PostgresStore {
         let limit = query.limit.get();
         // The empty string sorts before every identifier.
         let mut after = query.after.map_or_else(String::new, |app| app.to_string());
-        let mut apps = Vec::new();
+        let (mut apps, mut unreadable) = (Vec::new(), Vec::new());
         loop {
             let read = self
                 .query(&self.statements().apps)
@@ -70,13 +70,15 @@ impl TokenRegistry for PostgresStore {
                 .bind(surplus(limit))
                 .bind(query.name.clone());
             let rows = self.list(read).await?;
-            apps.extend(readable(&rows, "api_token_apps", |row| app_from(row, 0, 4)));
+            let (read, skipped) = read_each(&rows, "api_token_apps", |row| app_from(row, 0, 4));
+            apps.extend(read);
+            unreadable.extend(skipped);
             // A page cannot end at an unreadable identifier.
             match rows.last() {
                 Some(last) if rows.len() > limit && apps.len() <= limit => {
                     after = last.text(0)?.unwrap_or_default().to_owned();
                 }
-                _ => return Ok(Page::from_surplus(apps, limit, |app| app.id)),
+                _ => return Ok(app_page(apps, unreadable, limit)),
             }
         }
     }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     listing::{Listing, Value, listing},
-    rows::{app_from, expiring_from, readable, surplus, tokens_from},
+    rows::{app_from, app_page, expiring_from, read_each, surplus, tokens_from},
 };
 
 fn bind(
@@ -55,7 +55,7 @@ impl TokenRegistry for SqliteStore {
             return Ok(Page::empty());
         }
         let limit = query.limit.get();
-        let (mut apps, mut seen) = (Vec::new(), 0);
+        let (mut apps, mut unreadable, mut seen) = (Vec::new(), Vec::new(), 0);
         // The next page cannot start after an app whose identifier cannot be read, so other apps take its
         // place.
         loop {
@@ -68,10 +68,12 @@ impl TokenRegistry for SqliteStore {
                 .fetch_all(self.readers()?)
                 .await
                 .map_err(from_sqlx)?;
-            apps.extend(readable(&rows, "api_token_apps", |row| app_from(row, 0, 4)));
+            let (read, skipped) = read_each(&rows, "api_token_apps", |row| app_from(row, 0, 4));
+            apps.extend(read);
+            unreadable.extend(skipped);
             seen += surplus(limit);
             if rows.len() <= limit || apps.len() > limit {
-                return Ok(Page::from_surplus(apps, limit, |app| app.id));
+                return Ok(app_page(apps, unreadable, limit));
             }
         }
     }

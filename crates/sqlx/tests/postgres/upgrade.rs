@@ -9,6 +9,7 @@ use tower_api_tokens::{
     AppId, AppQuery, ChangeLog, ChangeLogStreams, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
     TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore, TokenTarget, Usage,
     UsageLog,
+    transfer::{Export, TransferErrorKind},
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
@@ -99,6 +100,9 @@ async fn unreadable_old_rows_affect_no_other_row() {
         let found: Vec<_> = found.try_collect().await.unwrap();
         assert_eq!(found, ["a", "z"], "listed by {limit}");
     }
+    let exported = Export::new(&store).run(Vec::new()).await;
+    let error = exported.unwrap_err();
+    assert_eq!(error.kind(), TransferErrorKind::Corrupt, "{error:?}");
     for digest in &bad {
         let error = store.find(digest).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Corrupt);

@@ -1,6 +1,7 @@
 //! Unreadable rows affect no other row, and are rejected on write.
 
 use std::{
+    error::Error,
     io::{self, Write},
     sync::{Arc, Mutex},
 };
@@ -9,8 +10,10 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tower_api_tokens::{
-    AppQuery, AuditQuery, ChangeLog, ChangeLogStreams, EventLog, EventQuery, EventStart, NewToken,
-    StoreErrorKind, TokenQuery, TokenRegistry, TokenRegistryStreams, TokenStore, Usage, UsageLog,
+    AppQuery, AuditQuery, ChangeLog, ChangeLogStreams, EventLog, EventQuery, EventStart,
+    MemoryStore, NewToken, StoreErrorKind, TokenQuery, TokenRegistry, TokenRegistryStreams,
+    TokenStore, Usage, UsageLog,
+    transfer::{Completeness, Export, Import, TransferErrorKind},
 };
 use tower_api_tokens_sqlx::SqliteStore;
 
@@ -100,6 +103,52 @@ async fn a_damaged_row_affects_no_other_row() {
         let used = store.find(&issued[0].digest).await.unwrap().record.unwrap();
         assert_eq!(used.uses, 1, "{damage}");
     }
+}
+
+/// Exports a store that has unreadable records, and returns what the error names.
+async fn failed_export(store: &SqliteStore) -> String {
+    let mut file = Vec::new();
+    let error = Export::new(store).run(&mut file).await.unwrap_err();
+    assert_eq!(error.kind(), TransferErrorKind::Corrupt, "{error:?}");
+    let imported = Import::new(&MemoryStore::new())
+        .run(&file[..])
+        .await
+        .unwrap();
+    assert_ne!(imported.completeness, Completeness::Complete);
+    error.source().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn an_export_fails_if_it_would_lack_records() {
+    let file = File::new();
+    let store = file.open().await;
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap().id;
+    let mut issued = Vec::new();
+    for _ in 0..7 {
+        let token = platform.issue(&app, NewToken::named("ci")).await.unwrap();
+        issued.push(token.record().id);
+    }
+    Export::new(&store).run(Vec::new()).await.unwrap();
+
+    let [oldest, newest] = [issued[0], issued[6]];
+    for id in [oldest, newest] {
+        let hex = id.to_string().replace('-', "");
+        let damage = |mask| format!("UPDATE api_tokens SET mask = {mask} WHERE id = x'{hex}'");
+        execute_unchecked(&file, &damage("'no ellipsis'")).await;
+        assert_eq!(
+            failed_export(&store).await,
+            format!("unreadable tokens: {id}")
+        );
+        execute_unchecked(&file, &damage("'…'")).await;
+        Export::new(&store).run(Vec::new()).await.unwrap();
+    }
+    let bad = "INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES
+         ('!1', 'a', 0, NULL), ('!2', 'a', 0, NULL), ('!3', 'a', 0, NULL), ('!4', 'a', 0, NULL),
+         ('!5', 'a', 0, NULL), ('!6', 'a', 0, NULL)";
+    execute_unchecked(&file, bad).await;
+    let several = "unreadable apps: !1, !2, !3, !4, !5, …";
+    assert_eq!(failed_export(&store).await, several);
 }
 
 #[tokio::test]

@@ -44,11 +44,7 @@ fn page() -> LivePage {
         "ci",
         now,
     );
-    let page = Page {
-        items: vec![token],
-        next: None,
-    };
-    LivePage::new(page, at(10))
+    LivePage::new(Page::new(vec![token], None), at(10))
 }
 
 /// A stream of one page, with a wrong estimate.
