@@ -10,8 +10,8 @@ use std::{
 use jiff::{Timestamp, ToSpan};
 use tower_api_tokens::{
     ApiTokens, AppId, AppQuery, Grantable, ImportedToken, LifecycleErrorKind, MaskedToken,
-    MemoryStore, NewToken, RejectionKind, TokenDigest, TokenFormat, TokenQuery, TokenStatus,
-    testing::Fixture,
+    MemoryStore, NewToken, RejectionKind, Rotation, TokenDigest, TokenFormat, TokenQuery,
+    TokenRecord, TokenStatus, testing::Fixture,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -154,6 +154,24 @@ async fn a_rotation_keeps_the_app_the_name_and_the_scopes() {
     let again = tokens.rotate(was.id, DAY).await.unwrap_err();
     assert_eq!(again.kind(), LifecycleErrorKind::Rotated);
     assert!(again.source().is_some() && again.to_string().contains("successor"));
+}
+
+#[tokio::test]
+async fn a_rotation_of_another_version_is_refused_unless_it_repeats_one() {
+    let tokens = platform().tokens;
+    let app = tokens.create_app("Billing").await.unwrap();
+    let issued = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
+    let id = issued.record().id;
+    let renamed = tokens.rename(id, "deploy").await.unwrap();
+    let rotation = Rotation::new(DAY).idempotency_key("deploy-42".parse().unwrap());
+    let of_version = |token: &TokenRecord| rotation.clone().version(token.version());
+    let stale = tokens.rotate(id, of_version(issued.record())).await;
+    assert_eq!(stale.unwrap_err().kind(), LifecycleErrorKind::Stale);
+    assert_eq!(tokens.get(id).await.unwrap(), renamed);
+    let successor = tokens.rotate(id, of_version(&renamed)).await.unwrap();
+    let again = tokens.rotate(id, of_version(&renamed)).await.unwrap_err();
+    assert_eq!(again.kind(), LifecycleErrorKind::Repeated);
+    assert_eq!(again.repeated().unwrap().token, successor.record().id);
 }
 
 #[tokio::test]

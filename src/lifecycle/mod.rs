@@ -266,8 +266,9 @@ impl ApiTokens {
     /// Returns an error if the token does not exist, is revoked or expired, or was already rotated,
     /// if its app is disabled, if the overlap is longer than the limit, if tokens of its format are
     /// not rotated, if the app or a scope is limited to another format, or if the random number
-    /// generator or the store fails. Returns [`Stale`](LifecycleErrorKind::Stale) if others keep changing
-    /// the token meanwhile. Returns [`Repeated`](LifecycleErrorKind::Repeated) or
+    /// generator or the store fails. Returns [`Stale`](LifecycleErrorKind::Stale) if the token does not have
+    /// the [version](Rotation::version) of the request, or if others keep changing the token meanwhile. Returns
+    /// [`Repeated`](LifecycleErrorKind::Repeated) or
     /// [`KeyReused`](LifecycleErrorKind::KeyReused) if a token was already created under the
     /// idempotency key.
     pub async fn rotate(
@@ -384,6 +385,7 @@ impl ApiTokens {
             now,
             overlap_ends: truncate_to_microsecond(overlap_ends),
             key,
+            expected: rotation.version,
         };
         replacing.run().await
     }

@@ -8,6 +8,7 @@ use crate::{
         app::{AppId, AppRecord},
         audit::AuditAction,
         record::TokenRecord,
+        version::RecordVersion,
     },
     store::{BoundKey, Inheritance, Op, TokenTarget, run_to_end},
     token::{TokenFormat, TokenId},
@@ -23,12 +24,16 @@ pub(super) struct Replacing<'t> {
     pub(super) now: Timestamp,
     pub(super) overlap_ends: Timestamp,
     pub(super) key: Option<BoundKey>,
+    /// The version that the token must have.
+    pub(super) expected: Option<RecordVersion>,
 }
 
 impl Replacing<'_> {
     pub(super) async fn run(&self) -> Result<IssuedToken, LifecycleError> {
         let formats = self.tokens.formats();
-        if let Some(format) = formats.only() {
+        if let Some(format) = formats.only()
+            && self.expected.is_none()
+        {
             match self.replace(format, None).await {
                 Err(error) if error.kind() == LifecycleErrorKind::Stale => {}
                 replaced => return replaced,
@@ -39,7 +44,11 @@ impl Replacing<'_> {
             let old = self.tokens.get_target(&self.target).await?;
             let format = formats.of_successor(&old.mask)?;
             match self.replace(format, Some(&old)).await {
-                Err(error) if error.kind() == LifecycleErrorKind::Stale && attempts < ATTEMPTS => {
+                Err(error)
+                    if error.kind() == LifecycleErrorKind::Stale
+                        && self.expected.is_none()
+                        && attempts < ATTEMPTS =>
+                {
                     attempts += 1;
                 }
                 replaced => return replaced,
@@ -47,7 +56,8 @@ impl Replacing<'_> {
         }
     }
 
-    /// Replaces the token by one of this format. If it was read, it must not have changed since.
+    /// Replaces the token by one of this format. If it was read, it must have the expected version, or else not have
+    /// changed since.
     async fn replace(
         &self,
         format: &TokenFormat,
@@ -62,7 +72,7 @@ impl Replacing<'_> {
             shared
                 .formats
                 .check_parts(&old.app.id, &old.scopes, &mask)?;
-            inheritance = inheritance.version(old.version());
+            inheritance = inheritance.version(self.expected.unwrap_or(old.version()));
         }
         let app = self.target.app.unwrap_or_else(AppId::unread);
         let (id, digest) = (

@@ -6,7 +6,7 @@ use super::{IdempotencyKey, LifecycleError, LifecycleErrorKind, formats::FormatC
 use crate::{
     model::{
         metadata::Metadata, network::Networks, record::TokenRecord, restrictions::Restrictions,
-        scope::ScopeSet,
+        scope::ScopeSet, version::RecordVersion,
     },
     token::{ApiToken, MaskedToken, TokenDigest},
 };
@@ -241,6 +241,7 @@ impl ImportedToken {
 pub struct Rotation {
     pub(super) overlap: Duration,
     pub(super) key: Option<IdempotencyKey>,
+    pub(super) version: Option<RecordVersion>,
 }
 
 impl Rotation {
@@ -248,13 +249,28 @@ impl Rotation {
     /// if that is earlier.
     #[must_use]
     pub fn new(overlap: Duration) -> Self {
-        Self { overlap, key: None }
+        Self {
+            overlap,
+            key: None,
+            version: None,
+        }
     }
 
     /// Sets the key that identifies the request if it is sent again. Defaults to none.
     #[must_use]
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// Rotates the token only if it still has this [version](crate::TokenRecord::version). Otherwise, the
+    /// rotation fails with [`Stale`](super::LifecycleErrorKind::Stale). Defaults to any version.
+    ///
+    /// The version is not part of the request that an idempotency key identifies: a rotation changes the version of
+    /// the token, and a repetition still fails with [`Repeated`](super::LifecycleErrorKind::Repeated).
+    #[must_use]
+    pub fn version(mut self, version: impl Into<Option<RecordVersion>>) -> Self {
+        self.version = version.into();
         self
     }
 }

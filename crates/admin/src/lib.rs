@@ -85,7 +85,7 @@
 //! - A `PATCH` takes a JSON merge patch (RFC 7396). Absent fields stay as they are. `null` means no
 //!   expiry or no networks, and removes a key of `metadata`.
 //! - Every response with one app, one token or the policy has an `ETag`. Send it as `If-Match` with
-//!   `PATCH` or `PUT`, and the change is refused with 412 if the record has changed since. Without
+//!   `PATCH`, `PUT` or a rotation, and the change is refused with 412 if the record has changed since. Without
 //!   `If-Match`, any version is changed. The tag of a token does not change with its use or its app.
 //!   Other changes take `If-Match` too, but compare the version just before the change: they do not see another
 //!   change that is made in the same moment.

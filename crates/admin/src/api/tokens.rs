@@ -277,11 +277,12 @@ pub(super) async fn rotate_token(
     Key(key): Key,
     Body(body): Body<RotateToken>,
 ) -> Result<Response, Problem> {
-    let mut rotation = Rotation::new(Duration::from_secs(body.overlap_seconds.0));
+    // With the rotation, so that a repeated request is recognized although the first one changed the version.
+    let mut rotation = Rotation::new(Duration::from_secs(body.overlap_seconds.0)).version(version);
     if let Some(key) = key {
         rotation = rotation.idempotency_key(key);
     }
-    let issued = operator.expecting(version).rotate(id, rotation).await?;
+    let issued = operator.rotate(id, rotation).await?;
     Ok(created(&operator, &issued, ".."))
 }
 

@@ -354,7 +354,7 @@ impl Operator {
     }
 
     /// Returns an operator who changes a record only if it has this version right before the change.
-    /// `None` accepts any. Edits take their version themselves, and check it in the change.
+    /// `None` accepts any. Edits and rotations take their version themselves, and check it in the change.
     pub(crate) fn expecting(&self, version: Option<RecordVersion>) -> Self {
         Self {
             expected: version,

@@ -73,6 +73,32 @@ async fn a_repeated_rotation_creates_no_second_token() {
 }
 
 #[tokio::test]
+async fn a_repeated_rotation_is_recognized_although_the_token_has_another_version_since() {
+    let platform = Platform::new();
+    let client = Client::new(&platform).await;
+    client
+        .post("/apps", json!({"name": "b", "id": "b"}))
+        .await
+        .created();
+    let issued = client.issue("b", "ci").await;
+    let token = format!("/tokens/{}", issued["record"]["id"].as_str().unwrap());
+    let tag = client.get(&token).await.header("etag").to_owned();
+    let rotate = async |key: &'static str| {
+        let (path, overlap) = (format!("{token}/rotate"), json!({"overlap_seconds": 60}));
+        let mut request = client.request(Method::POST, &path, &overlap);
+        let headers = request.headers_mut();
+        headers.insert("if-match", tag.parse().unwrap());
+        headers.insert("idempotency-key", HeaderValue::from_static(key));
+        client.send(request).await
+    };
+    let made = rotate("k1").await.created();
+    let answer = rotate("k1").await;
+    assert_eq!(answer.json["token_id"], made["record"]["id"]);
+    answer.problem(409, "repeated");
+    rotate("k2").await.problem(412, "stale");
+}
+
+#[tokio::test]
 async fn idempotency_keys_are_separate_for_each_actor() {
     let platform = Platform::new();
     let alice = Client::new(&platform).await;
