@@ -411,6 +411,40 @@ impl PartialSchema for Seconds {
 
 impl ToSchema for Seconds {}
 
+/// The bound of a fleet: a number of seconds, which may have a fraction.
+pub(super) struct BoundSeconds(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for BoundSeconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        if seconds < 0.0 {
+            let expected = &"a number of seconds that is not negative";
+            return Err(D::Error::invalid_value(
+                Unexpected::Float(seconds),
+                expected,
+            ));
+        }
+        // Any longer bound is the same.
+        Ok(Self(
+            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX),
+        ))
+    }
+}
+
+impl PartialSchema for BoundSeconds {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::Number))
+            .description(Some(
+                "The maximum time for which a node may use a cached answer, in seconds, which may have a fraction.",
+            ))
+            .minimum(Some(0))
+            .into()
+    }
+}
+
+impl ToSchema for BoundSeconds {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

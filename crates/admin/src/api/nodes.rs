@@ -15,7 +15,7 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 use super::{
     cursor::Listing,
     extract::{Body, Id, IfMatch, IfMatchText, NoParams, Params},
-    fields::{Cursor, Limit, NodeIdText, Seconds, TokenIdText},
+    fields::{BoundSeconds, Cursor, Limit, NodeIdText, Seconds, TokenIdText},
     tokens::view,
 };
 use crate::{
@@ -137,9 +137,9 @@ pub(super) async fn get_fleet(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SetFleet {
-    /// The maximum time for which a node may use a cached answer, in seconds.
+    /// The maximum time for which a node may use a cached answer, in seconds, which may have a fraction.
     #[schema(inline)]
-    max_staleness_seconds: Option<Seconds>,
+    max_staleness_seconds: Option<BoundSeconds>,
     /// Whether every node that verifies tokens registers, so that a revocation is complete once all of them have
     /// applied it. Defaults to false.
     #[serde(default)]
@@ -160,7 +160,7 @@ pub(super) async fn set_fleet(
     Body(body): Body<SetFleet>,
 ) -> Result<Response, Problem> {
     let bound = body.max_staleness_seconds;
-    let bound = bound.map(|Seconds(seconds)| Duration::from_secs(seconds));
+    let bound = bound.map(|BoundSeconds(bound)| bound);
     let settings = FleetSettings::default()
         .max_staleness(bound)
         .all_registered(body.all_registered);

@@ -1,6 +1,9 @@
 //! The nodes of a fleet, and revocations that wait for all of them.
 
-use crate::{server::Server, support::Cli};
+use crate::{
+    server::{Remote, Server},
+    support::Cli,
+};
 
 const GONE: &str = "01a21555-0408-763c-92e4-2eee2dcedfec";
 
@@ -90,6 +93,18 @@ fn the_settings_of_the_fleet_are_set_one_by_one() {
     );
     let missing = cli.run(&["nodes", "remove", GONE]).failed(3);
     assert!(missing.contains("no node has this identifier"), "{missing}");
+}
+
+#[test]
+fn a_server_keeps_the_fraction_of_the_bound_when_another_setting_is_set() {
+    let cli = Remote::with_app();
+    let bound = || cli.run(&["nodes", "show", "--json"]).json()["max_staleness_seconds"].clone();
+    for (set, seconds) in [("2500ms", 2.5), ("900ms", 0.9)] {
+        cli.run(&["nodes", "set", "--max-staleness", set]).done();
+        assert_eq!(bound(), seconds);
+        cli.run(&["nodes", "set", "--all-registered"]).done();
+        assert_eq!(bound(), seconds);
+    }
 }
 
 #[test]

@@ -93,6 +93,24 @@ async fn an_owner_sets_what_holds_for_all_nodes_and_removes_one() {
 }
 
 #[tokio::test]
+async fn the_bound_of_the_fleet_may_have_a_fraction() {
+    let platform = Platform::new();
+    let owner = Client::owner(&platform).await;
+    for bound in [0.0, 0.9, 2.5, 5.0] {
+        let set = owner.put("/fleet", json!({"max_staleness_seconds": bound}));
+        assert_eq!(set.await.ok()["max_staleness_seconds"], bound);
+        let fleet = owner.get("/fleet").await.ok();
+        assert_eq!(fleet["max_staleness_seconds"], bound);
+    }
+    for invalid in [json!(-0.5), json!("2.5")] {
+        let set = owner.put("/fleet", json!({"max_staleness_seconds": invalid}));
+        set.await.problem(400, "invalid_body");
+    }
+    let fleet = owner.get("/fleet").await.ok();
+    assert_eq!(fleet["max_staleness_seconds"], 5.0);
+}
+
+#[tokio::test]
 async fn a_revocation_everywhere_returns_a_receipt() {
     let platform = Platform::new();
     let client = Client::owner(&platform).await;

@@ -438,7 +438,7 @@ impl Backend for Server {
 
     async fn set_fleet(&self, settings: FleetSettings) -> Result<Document<Fleet>, Failure> {
         let body = json!({
-            "max_staleness_seconds": settings.max_staleness.map(|bound| bound.as_secs()),
+            "max_staleness_seconds": settings.max_staleness.map(|bound| bound.as_secs_f64()),
             "all_registered": settings.all_registered,
         });
         Ok(self
