@@ -185,16 +185,17 @@ impl Authenticator {
     }
 
     /// Checks that the [`max_staleness`](crate::AuthenticatorBuilder::max_staleness) of this process is not
-    /// longer than the maximum of the fleet. Call it at the start of a node that does not register, such as one
-    /// that can only read the store.
+    /// longer than the maximum of the fleet, and that nodes need not [register](field@FleetSettings::all_registered).
+    /// Call it at the start of a node that does not register, such as one that can only read the store.
     ///
     /// # Errors
     ///
-    /// Returns an error of the kind [`InvalidSettings`](StoreErrorKind::InvalidSettings) if it is longer. Also
-    /// returns an error if the store fails.
+    /// Returns an error of the kind [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the bound is longer, or
+    /// if the fleet declares that every node registers. Also returns an error if the store fails.
     pub async fn check_fleet_bound(&self, registry: &dyn NodeRegistry) -> Result<(), StoreError> {
         let state = within(catch_panic(|| registry.fleet())).await?;
-        check_bound(self, &state.settings)
+        check_bound(self, &state.settings)?;
+        check_unregistered(&state.settings)
     }
 }
 
@@ -218,6 +219,18 @@ fn check_bound(authenticator: &Authenticator, fleet: &FleetSettings) -> Result<(
             ),
         )),
         _ => Ok(()),
+    }
+}
+
+/// Checks that a node may do without a registration. Otherwise a revocation could be taken for complete without it.
+fn check_unregistered(fleet: &FleetSettings) -> Result<(), StoreError> {
+    match fleet.all_registered {
+        true => Err(StoreError::with_source(
+            StoreErrorKind::InvalidSettings,
+            "the fleet declares that every node registers, and this one does not: let it register, which needs the \
+             right to write to the store, or run `api-tokens nodes set --all-registered=false` first",
+        )),
+        false => Ok(()),
     }
 }
 

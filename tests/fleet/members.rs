@@ -93,6 +93,24 @@ async fn a_node_joins_before_it_follows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_does_not_register_does_not_start_if_every_node_has_to() {
+    let mut database = Database::new();
+    let node = database.process(BOUND);
+    let authenticator = node.tokens.authenticator();
+    for all_registered in [true, false] {
+        let settings = FleetSettings::default().all_registered(all_registered);
+        let set = database.memory.set_fleet(&settings, Timestamp::UNIX_EPOCH);
+        set.await.unwrap();
+        let checked = authenticator.check_fleet_bound(&database.memory).await;
+        let kind = checked.err().map(|error| error.kind());
+        let refused = all_registered.then_some(StoreErrorKind::InvalidSettings);
+        assert_eq!(kind, refused);
+        let member = node.tokens.join_fleet().start().await.unwrap();
+        member.leave().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_with_a_longer_bound_than_the_fleet_allows_does_not_start() {
     let mut database = Database::new();
     let node = database.process(BOUND);

@@ -19,7 +19,8 @@ pub(super) struct Options {
 pub(super) struct Membership(Option<FleetMember>);
 
 impl Membership {
-    /// Registers the server, before it verifies a token. Fails if its bound is longer than the fleet allows.
+    /// Registers the server, before it verifies a token. Fails if its bound is longer than the fleet allows, or if it
+    /// cannot register although every node has to.
     pub(super) async fn begin(session: &Session, options: &Options) -> Result<Self, Failure> {
         if !session.read_only {
             let name = options.node_name.clone().unwrap_or_else(machine);
@@ -34,8 +35,8 @@ impl Membership {
         if let Some(nodes) = session.registry.node_registry() {
             let checked = session.tokens.authenticator().check_fleet_bound(nodes);
             match checked.await {
-                // Tables of an earlier version have no maximum.
-                Err(error) if error.kind() == StoreErrorKind::InvalidSettings => {
+                // A store without these settings limits nothing.
+                Err(error) if error.kind() != StoreErrorKind::Unsupported => {
                     return Err(error.into());
                 }
                 _ => {}

@@ -1,5 +1,7 @@
 //! The nodes of a fleet, and revocations that wait for all of them.
 
+use sqlx::{Connection, SqliteConnection};
+
 use crate::{
     server::{Remote, Server},
     support::Cli,
@@ -117,4 +119,33 @@ fn a_server_with_a_longer_bound_than_the_fleet_allows_does_not_start() {
         assert!(refused.contains("nodes set --max-staleness"), "{refused}");
     }
     assert!(cli.run(&["nodes", "--json"]).json_lines().is_empty());
+}
+
+#[test]
+fn a_server_that_does_not_register_does_not_start_if_every_node_has_to() {
+    let cli = Cli::with_app();
+    cli.run(&["nodes", "set", "--all-registered"]).done();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--read-only"];
+    let refused = cli.run(&serve).failed(1);
+    assert!(
+        refused.contains("every node registers") && refused.contains("--all-registered=false"),
+        "{refused}"
+    );
+    let _registered = Server::start(&cli, &["--verify-only"]);
+    cli.run(&["nodes", "set", "--all-registered=false"]).done();
+    let _unregistered = Server::start(&cli, &["--read-only"]);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_read_what_holds_for_all_nodes_does_not_start() {
+    let cli = Cli::with_app();
+    let mut database = SqliteConnection::connect(&cli.store).await.unwrap();
+    sqlx::raw_sql("ALTER TABLE api_token_fleet RENAME TO gone")
+        .execute(&mut database)
+        .await
+        .unwrap();
+    database.close().await.unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--read-only"];
+    let refused = cli.run(&serve).failed(1);
+    assert!(refused.contains("api_token_fleet"), "{refused}");
 }
