@@ -81,7 +81,8 @@ pub(crate) struct Arguments {
     /// Realm in `WWW-Authenticate` challenges
     #[arg(long, default_value = "api")]
     realm: String,
-    /// Header field in which to accept tokens, besides `Authorization`
+    /// Header field in which to accept tokens, besides `Authorization`. Your proxy must send it to `/verify`, and
+    /// remove it from what it forwards to your service
     #[arg(long, value_name = "FIELD")]
     api_key_header: Option<HeaderName>,
     #[command(flatten)]

@@ -32,6 +32,18 @@ pub(crate) async fn the_identity_reaches_the_service<P: Proxy>() {
     assert!(answer.fields("Authorization").is_empty());
 }
 
+pub(crate) async fn a_token_in_another_field_is_verified_and_not_forwarded<P: Proxy>() {
+    let site = Site::with_api_key_header::<P>().await;
+    let (token, id) = site.issue("Billing", &["orders:read"]);
+    let answer = site.get("/orders", &[&format!("X-Api-Key: {token}")]).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.fields("X-Api-Token-Id"), [id]);
+    assert!(!answer.body.contains(&token), "{}", answer.body);
+    let refused = site.get("/orders", &["X-Api-Key: unknown"]).await;
+    assert_eq!(refused.status, 401, "{}", refused.body);
+    assert_eq!(site.get_as(&token).await.status, 200);
+}
+
 pub(crate) async fn forged_identity_fields_never_reach_the_service<P: Proxy>() {
     let site = Site::start::<P>().await;
     let (token, _) = site.issue("Billing", &["orders:read"]);
@@ -290,6 +302,7 @@ pub(crate) async fn no_content_type_turns_a_refusal_into_success<P: Proxy>() {
 pub(crate) fn all<P: Proxy + 'static>() -> Vec<Test> {
     vec![
         case!(the_identity_reaches_the_service),
+        case!(a_token_in_another_field_is_verified_and_not_forwarded),
         case!(forged_identity_fields_never_reach_the_service),
         case!(a_client_cannot_remove_the_identity),
         case!(a_token_without_scopes_gets_none_from_its_client),

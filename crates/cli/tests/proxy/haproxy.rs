@@ -14,7 +14,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use support::{Addresses, Proxy, snippet};
+use support::{Addresses, Proxy, snippet, with_api_key_header};
 use tempfile::TempDir;
 
 struct HaProxy;
@@ -31,7 +31,13 @@ impl Proxy for HaProxy {
 
     fn start(config: &str, directory: &TempDir) -> Command {
         let script = directory.path().join("api-tokens.lua");
-        std::fs::write(&script, snippet("lua")).unwrap();
+        let lua = snippet("lua");
+        // The script has an optional line like the configuration.
+        let lua = match with_api_key_header(config) == config {
+            true => with_api_key_header(lua),
+            false => lua.to_owned(),
+        };
+        std::fs::write(&script, lua).unwrap();
         let config = config.replace("/etc/haproxy/api-tokens.lua", script.to_str().unwrap());
         let path = directory.path().join("haproxy.cfg");
         std::fs::write(&path, config).unwrap();

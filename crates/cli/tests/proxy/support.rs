@@ -95,11 +95,22 @@ impl Site {
         Self::of::<P>(&snippet).await
     }
 
+    /// Starts a site where clients may send tokens in `X-Api-Key`, too.
+    pub(crate) async fn with_api_key_header<P: Proxy>() -> Self {
+        let snippet = with_api_key_header(snippet(P::LANGUAGE));
+        Self::serving::<P>(&snippet, &["--api-key-header", "X-Api-Key"]).await
+    }
+
     /// Starts a site with this snippet.
     pub(crate) async fn of<P: Proxy>(snippet: &str) -> Self {
+        Self::serving::<P>(snippet, &[]).await
+    }
+
+    /// Starts a site with this snippet, whose verifier has more arguments.
+    async fn serving<P: Proxy>(snippet: &str, more: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
         let store = format!("sqlite://{}", directory.path().join("tokens.db").display());
-        let (verifier, verifier_address, admin) = serve(&store, &directory);
+        let (verifier, verifier_address, admin) = serve(&store, &directory, more);
         let reached = Arc::new(AtomicUsize::new(0));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addresses = Addresses {
@@ -275,7 +286,7 @@ fn api_tokens(store: &str) -> Command {
 }
 
 /// Starts the verifier, and returns its address and first token.
-fn serve(store: &str, directory: &TempDir) -> (Running, SocketAddr, String) {
+fn serve(store: &str, directory: &TempDir, more: &[&str]) -> (Running, SocketAddr, String) {
     let bound = format!("{}s", BOUND.as_secs());
     let token = directory.path().join("admin-token");
     let mut child = api_tokens(store)
@@ -292,6 +303,7 @@ fn serve(store: &str, directory: &TempDir) -> (Running, SocketAddr, String) {
             "--admin-token-file",
         ])
         .arg(&token)
+        .args(more)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -318,4 +330,24 @@ pub(crate) fn snippet(language: &str) -> &'static str {
     let start = GUIDE.find(&fence).expect("the guide has it") + fence.len();
     let length = GUIDE[start..].find("```").unwrap();
     &GUIDE[start..start + length]
+}
+
+/// Uncomments the line after each comment about `--api-key-header` in a snippet.
+pub(crate) fn with_api_key_header(snippet: &str) -> String {
+    let mut is_optional = false;
+    let mut uncommented = String::new();
+    for line in snippet.lines() {
+        let text = line.trim_start();
+        let code = text.strip_prefix("# ").or(text.strip_prefix("-- "));
+        match code.filter(|_| is_optional) {
+            Some(code) => {
+                uncommented += &line[..line.len() - text.len()];
+                uncommented += code;
+            }
+            None => uncommented += line,
+        }
+        uncommented += "\n";
+        is_optional = text.contains("--api-key-header");
+    }
+    uncommented
 }
