@@ -90,6 +90,11 @@ pub(super) struct Activity {
     body: Since,
     /// The body of the HTTP/1 request takes too long.
     body_is_overdue: AtomicBool,
+    /// The number of responses with a part that the client has to accept. It matters for HTTP/2, where a
+    /// client can accept one response and not another.
+    responses: AtomicU32,
+    /// When it was first seen that all requests of HTTP/2 wait for the client.
+    stalled: Since,
     /// When the client stopped accepting a response.
     write: Since,
     /// When it began to close.
@@ -114,6 +119,8 @@ impl Activity {
             bodies: AtomicU32::new(0),
             body: Since::default(),
             body_is_overdue: AtomicBool::new(false),
+            responses: AtomicU32::new(0),
+            stalled: Since::default(),
             write: Since::default(),
             closing: Since::default(),
             unread: AtomicBool::new(false),
@@ -172,9 +179,44 @@ impl Activity {
         }
     }
 
-    /// Returns since when the body of a request is waited for.
-    pub(super) fn awaits_body_since(&self, now: u64) -> Option<u64> {
-        self.body.at(now)
+    /// A part of a response exists that the client has to accept.
+    pub(super) fn response_begins(&self) {
+        self.responses.fetch_add(1, Relaxed);
+    }
+
+    /// The client has accepted a part of a response.
+    pub(super) fn response_proceeds(&self) {
+        self.stalled.clear();
+    }
+
+    /// The client has nothing of a response to accept any more, or for now.
+    pub(super) fn response_ends(&self) {
+        self.responses.fetch_sub(1, Relaxed);
+    }
+
+    /// Returns since when all requests wait for the client: to accept bytes, or to send a body.
+    pub(super) fn awaits_client_since(&self, now: u64) -> Option<u64> {
+        let requests = match self.multiplexed.load(Relaxed) {
+            true => self.streams_await_client_since(now),
+            false => self.body.at(now),
+        };
+        let write = self.write.at(now);
+        write.into_iter().chain(requests).min()
+    }
+
+    /// Returns since when all requests of HTTP/2 were seen to wait for the client. Requests that begin and end
+    /// between two calls do not count, because a client could hold the connection with one after another.
+    fn streams_await_client_since(&self, now: u64) -> Option<u64> {
+        let requests = self.requests.load(SeqCst);
+        let waiting = self.bodies.load(Relaxed) + self.responses.load(Relaxed);
+        if requests == 0 || waiting < requests {
+            self.stalled.clear();
+            return None;
+        }
+        if !self.stalled.is_set() {
+            self.stalled.begin();
+        }
+        self.stalled.at(now)
     }
 
     /// The body of the HTTP/1 request is given up.

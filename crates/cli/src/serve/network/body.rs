@@ -226,16 +226,42 @@ pub(super) struct ResponseBody {
     body: Body,
     /// It has nothing to send at the moment.
     waits: bool,
-    _busy: Busy,
+    /// A part of it was sent before.
+    begun: bool,
+    busy: Busy,
 }
 
 impl ResponseBody {
     pub(super) fn new(body: Body, busy: Busy) -> Self {
+        busy.response_begins();
         Self {
             body,
             waits: false,
-            _busy: busy,
+            begun: false,
+            busy,
         }
+    }
+
+    /// Notes whether the client has something to accept now.
+    fn note(&mut self, waits: bool) {
+        if waits != self.waits {
+            self.waits = waits;
+            match waits {
+                true => {
+                    response_waits();
+                    self.busy.response_ends();
+                }
+                false => {
+                    response_begins();
+                    self.busy.response_begins();
+                }
+            }
+        }
+        // The next part is asked for when the client has accepted enough of those before.
+        if self.begun {
+            self.busy.response_proceeds();
+        }
+        self.begun |= !waits;
     }
 }
 
@@ -248,13 +274,7 @@ impl HttpBody for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_pending() != self.waits {
-            self.waits = frame.is_pending();
-            match self.waits {
-                true => response_waits(),
-                false => response_begins(),
-            }
-        }
+        self.note(frame.is_pending());
         frame
     }
 
@@ -264,5 +284,13 @@ impl HttpBody for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if !self.waits {
+            self.busy.response_ends();
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Limits the number of connections. At the limit, the connection that has been idle for longest is
 //! closed for a new one, so that connections without requests cannot exhaust the limit. Neither can requests whose bodies
-//! do not arrive.
+//! do not arrive, nor responses that are not read.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,8 @@ use tokio::{
 
 use super::activity::{Activity, Order};
 
-/// How long the body of a request may be waited for while another connection waits and none is idle.
+/// How long all requests on a connection may wait for the client while another connection waits and none
+/// is idle.
 const STALLED: Duration = Duration::from_secs(2);
 
 /// A limit on the number of connections.
@@ -99,7 +100,7 @@ impl ConnectionLimit {
                 return permit;
             }
             self.close_idle();
-            // Nothing notifies of a body that does not arrive.
+            // Nothing notifies of a client that does nothing.
             drop(timeout(STALLED, changed).await);
             waited = true;
         }
@@ -123,8 +124,8 @@ impl ConnectionLimit {
     }
 
     /// Closes the connection that has been idle for longest, preferring those that never sent a
-    /// request. If none is idle, closes the one whose request has been without its body for longest. Does nothing while
-    /// another one is being closed.
+    /// request. If none is idle, closes the one whose client has kept its requests waiting for longest. Does
+    /// nothing while another one is being closed.
     pub(super) fn close_idle(&self) {
         let open = self.open();
         let mut all = open.connections.values();
@@ -166,11 +167,11 @@ impl ConnectionLimit {
     }
 }
 
-/// Returns the connection whose request has been without its body for longest, and for too long.
+/// Returns the connection whose client has kept all requests waiting for longest, and for too long.
 fn stalled(open: &Open) -> Option<&Arc<Activity>> {
     let stalled = open.connections.values().filter_map(|activity| {
         let now = activity.now();
-        let since = activity.awaits_body_since(now)?;
+        let since = activity.awaits_client_since(now)?;
         let is_stalled = Duration::from_millis(now.saturating_sub(since)) >= STALLED;
         is_stalled.then_some((since, activity))
     });
@@ -205,6 +206,14 @@ impl Drop for Held {
         if open.connections.is_empty() {
             emptied.notify_waiters();
         }
+    }
+}
+
+impl Deref for Busy {
+    type Target = Activity;
+
+    fn deref(&self) -> &Activity {
+        &self.0
     }
 }
 
@@ -314,6 +323,79 @@ mod tests {
         });
         assert!(begun.elapsed() >= STALLED && begun.elapsed() < 3 * STALLED);
         assert!(!is_closing(&earlier), "it does not wait for a body");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_is_not_read_makes_room_after_a_while() {
+        let limit = ConnectionLimit::new(2);
+        let [earlier, later] = [limit.acquire().await, limit.acquire().await];
+        let [_request, unread] = [earlier.busy(), later.busy()];
+        later.write_blocks();
+        let begun = Instant::now();
+        let (_third, ()) = tokio::join!(limit.acquire(), async {
+            ordered_to_close(&later).await;
+            drop((unread, later));
+        });
+        assert!(begun.elapsed() >= STALLED && begun.elapsed() < 3 * STALLED);
+        assert!(!is_closing(&earlier), "its client accepts what is sent");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_is_read_slowly_is_not_cut_off() {
+        let limit = ConnectionLimit::new(1);
+        let only = limit.acquire().await;
+        let _request = only.busy();
+        let reads = async {
+            for _ in 0..10 {
+                only.write_blocks();
+                tokio::time::sleep(STALLED / 2).await;
+                only.write_proceeds();
+            }
+        };
+        tokio::select! {
+            _ = limit.acquire() => panic!("another connection took its place"),
+            () = reads => {}
+        }
+        assert!(!is_closing(&only));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_with_another_request_in_progress_is_not_closed_for_a_slow_one() {
+        let limit = ConnectionLimit::new(1);
+        let only = limit.acquire().await;
+        only.is_multiplexed();
+        let [slow, unread, other] = [only.busy(), only.busy(), only.busy()];
+        only.body_waits();
+        only.response_begins();
+        let waiting = timeout(4 * STALLED, limit.acquire());
+        assert!(waiting.await.is_err());
+        assert!(!is_closing(&only));
+        // Now all that are left wait for the client.
+        let (_acquired, ()) = tokio::join!(limit.acquire(), async {
+            drop(other);
+            ordered_to_close(&only).await;
+            drop((slow, unread, only));
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_client_accepts_a_response_slowly_is_not_closed() {
+        let limit = ConnectionLimit::new(1);
+        let only = limit.acquire().await;
+        only.is_multiplexed();
+        let _request = only.busy();
+        only.response_begins();
+        let accepts = async {
+            for _ in 0..20 {
+                tokio::time::sleep(STALLED / 2).await;
+                only.response_proceeds();
+            }
+        };
+        tokio::select! {
+            _ = limit.acquire() => panic!("another connection took its place"),
+            () = accepts => {}
+        }
+        assert!(!is_closing(&only));
     }
 
     #[tokio::test]

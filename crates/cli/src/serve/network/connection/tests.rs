@@ -40,6 +40,7 @@ fn serve(server: UnixStream, limit: &ConnectionLimit) -> JoinHandle<()> {
         .route("/", get(async || "hello"))
         .route("/echo", post(async |body: String| body))
         .route("/large", get(async move || large))
+        .route("/parts", get(parts))
         .route("/slow", get(slow));
     let protocol = Arc::new(Protocol::new(router, TIMEOUTS));
     let accepted = Accepted {
@@ -58,6 +59,12 @@ async fn slow() -> Body {
         Ok::<_, Infallible>(part)
     });
     Body::from_stream(parts)
+}
+
+/// A large response in many parts.
+async fn parts() -> Body {
+    let part = || Ok::<_, Infallible>("x".repeat(1 << 16));
+    Body::from_stream(stream::repeat_with(part).take(LARGE >> 16))
 }
 
 async fn response(client: &mut UnixStream) -> String {
@@ -198,15 +205,16 @@ async fn each_body_has_the_whole_time() {
 async fn a_client_that_reads_slowly_gets_the_whole_response() {
     let (mut client, limit, _served) = connect().await;
     client.write_all(REQUEST_LARGE).await.unwrap();
-    let mut read = vec![0; 4096];
+    // More than a socket buffers, so that the server can go on.
+    let mut read = vec![0; 1 << 20];
     for _ in 0..5 {
         client.read_exact(&mut read).await.unwrap();
         assert!(!read.ends_with(b"hello"));
-        pause().await;
+        advance(REST_AFTER * 3 / 2).await;
         // Another connection that needs a place does not cut it off.
         limit.close_idle();
     }
-    assert!(response(&mut client).await.len() > LARGE - (5 << 12));
+    assert!(response(&mut client).await.len() > LARGE - (5 << 20));
     client.write_all(REQUEST).await.unwrap();
     assert!(response(&mut client).await.starts_with("HTTP/1.1 200 "));
 }
@@ -251,6 +259,38 @@ async fn a_client_that_stops_reading_is_disconnected() {
     let began = Instant::now();
     served.await.unwrap();
     assert_eq!(began.elapsed().as_secs(), TIMEOUTS.write.as_secs());
+}
+
+/// Checks that another connection is served long before the timeout of the one that has the only permit.
+async fn soon_makes_room(limit: &ConnectionLimit, served: JoinHandle<()>) {
+    let (mut other, server) = UnixStream::pair().unwrap();
+    let began = Instant::now();
+    let _other = serve(server, limit);
+    other.write_all(REQUEST).await.unwrap();
+    assert!(response(&mut other).await.starts_with("HTTP/1.1 200 "));
+    assert!(began.elapsed() < TIMEOUTS.write / 3);
+    served.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stops_reading_makes_room_for_another_one() {
+    let (mut client, limit, served) = connect().await;
+    client.write_all(REQUEST_LARGE).await.unwrap();
+    client.read_exact(&mut [0; 4096]).await.unwrap();
+    soon_makes_room(&limit, served).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_accepts_no_more_of_an_http_2_response_makes_room_for_another_one() {
+    let (client, limit, served) = connect().await;
+    let io = TokioIo::new(client);
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
+    let (mut client, connection) = handshake.await.unwrap();
+    spawn(connection);
+    let request = Request::get("http://x/parts").body(Body::empty()).unwrap();
+    let unread = client.send_request(request).await.unwrap();
+    soon_makes_room(&limit, served).await;
+    drop((client, unread));
 }
 
 #[tokio::test(start_paused = true)]
