@@ -75,10 +75,10 @@ impl Maintenance {
     /// Removes the oldest audit events while there are more than this, as
     /// [`trim_events_after`](Self::trim_events_after) does. Defaults to any number.
     ///
-    /// At least this many of the latest events remain, by their [time](crate::AuditEvent::at). The event of the
-    /// removal is one of them. Events of the same time, such as those of a bulk revocation, are removed or kept
-    /// together, so more remain if such a batch reaches beyond the maximum. Events that are recorded meanwhile come on
-    /// top until the next time. If you also limit the age, events beyond that age are removed even if fewer remain.
+    /// At least this many of the latest events remain. The event of the removal is one of them. All events that are
+    /// not [earlier](crate::AuditEvent::at) than those remain too, so the events of a bulk revocation, which have the
+    /// same time, are removed or kept together. Events that are recorded meanwhile come on top until the next time. If
+    /// you also limit the age, events beyond that age are removed even if fewer remain.
     #[must_use]
     pub fn max_events(mut self, events: usize) -> Self {
         self.max_events = Some(events);

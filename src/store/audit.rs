@@ -75,11 +75,12 @@ pub trait AuditLog: Debug + Send + Sync + 'static {
         query: &AuditQuery,
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError>;
 
-    /// Returns the time at an index among the [times](AuditEvent::at) of all events, the latest first, or `None` if
-    /// there are not so many events. The order of [`events`](Self::events) can differ, because the identifier of an
-    /// event `token.expiring` is dated by the expiry of the token.
+    /// Returns the earliest [time](AuditEvent::at) of the `index + 1` latest events, in the order of
+    /// [`events`](Self::events), or `None` if there are not so many events. So at least that many events are not
+    /// earlier. The order of the times can differ from that of the events: the identifier of an event `token.expiring`
+    /// is dated by the expiry of the token.
     ///
-    /// The default implementation lists all events. Override it if the store can sort their times.
+    /// The default implementation lists these events. Override it if the store can read their times alone.
     ///
     /// # Errors
     ///
@@ -91,17 +92,16 @@ pub trait AuditLog: Debug + Send + Sync + 'static {
             let page = self.events(&query).await?;
             times.extend(page.items.iter().map(|event| event.at));
             match page.next {
-                Some(next) => query = query.after(next),
-                None => return Ok(nth_latest(times, index)),
+                Some(next) if times.len() <= index => query = query.after(next),
+                _ => return Ok(earliest(&times, index)),
             }
         }
     }
 }
 
-/// Returns the time at an index, the latest first.
-pub(super) fn nth_latest(mut times: Vec<Timestamp>, index: usize) -> Option<Timestamp> {
-    times.sort_unstable();
-    times.into_iter().nth_back(index)
+/// Returns the earliest time up to an index.
+fn earliest(times: &[Timestamp], index: usize) -> Option<Timestamp> {
+    times.get(..=index)?.iter().min().copied()
 }
 
 /// Derives the identifier of an event from words, so that every node that records the event gives it the

@@ -15,7 +15,6 @@ use super::{
     LivePage, Mutation, NodeId, NodePage, NodeQuery, NodeRegistry, NodeReport, NodeTable, Outdated,
     OutdatedQuery, Page, Revision, Snapshot, StoreError, StoreErrorKind, TokenCursor, TokenOrder,
     TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
-    audit::nth_latest,
 };
 use crate::{
     model::{
@@ -404,11 +403,6 @@ impl AuditLog for MemoryStore {
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
         let state = self.read();
         Ok(query.page(state.audit.values().rev().cloned()))
-    }
-
-    async fn time_at(&self, index: usize) -> Result<Option<Timestamp>, StoreError> {
-        let times = self.read().audit.values().map(|event| event.at).collect();
-        Ok(nth_latest(times, index))
     }
 }
 

@@ -96,8 +96,7 @@ impl AuditLog for PostgresStore {
 
     async fn time_at(&self, index: usize) -> Result<Option<Timestamp>, StoreError> {
         let read = self.query(&self.statements().event_time_at);
-        let index = i64::try_from(index).unwrap_or(i64::MAX);
-        let rows = self.list(read.bind(index)).await?;
+        let rows = self.list(read.bind(surplus(index))).await?;
         rows.first().map_or(Ok(None), |row| time(row, 0))
     }
 }

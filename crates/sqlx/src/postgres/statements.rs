@@ -200,11 +200,9 @@ statements! {
         FROM jsonb_to_recordset($1::text::jsonb) AS e (id uuid, at bigint, actor text, action text, app_id text, \
             token uuid, outcome text, changes jsonb) \
         ORDER BY e.id ON CONFLICT DO NOTHING RETURNING id";
-    /// Counts from the oldest time, because few events are older than those to keep: the server sorts only these. If
-    /// there are too few events, it reads none.
-    event_time_at = "WITH total AS (SELECT count(*) AS events FROM @.api_token_audit) \
-        SELECT at FROM @.api_token_audit WHERE (SELECT events > $1 FROM total) \
-        ORDER BY at OFFSET (SELECT greatest(events - 1 - $1, 0) FROM total) LIMIT 1";
+    /// Reads only the latest events, however many there are.
+    event_time_at = "SELECT min(at) FROM (SELECT at FROM @.api_token_audit ORDER BY id DESC LIMIT $1) latest \
+        HAVING count(*) = $1";
     /// Counts what maintenance would remove, by the conditions of the functions that remove it.
     outdated = "SELECT \
         (SELECT count(*) FROM (\

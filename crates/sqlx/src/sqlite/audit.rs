@@ -125,7 +125,7 @@ impl AuditLog for SqliteStore {
 
     async fn time_at(&self, index: usize) -> Result<Option<Timestamp>, StoreError> {
         let row = sqlx::query(statements::EVENT_TIME_AT)
-            .bind(i64::try_from(index).unwrap_or(i64::MAX))
+            .bind(surplus(index))
             .fetch_optional(self.readers()?)
             .await
             .map_err(from_sqlx)?;

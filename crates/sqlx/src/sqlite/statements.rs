@@ -192,11 +192,9 @@ macro_rules! events {
     };
 }
 
-/// Counts from the oldest time, because few events are older than those to keep: only these are sorted. If there are
-/// too few events, none is read.
-pub(super) const EVENT_TIME_AT: &str = "WITH total AS (SELECT count(*) AS events FROM api_token_audit) \
-     SELECT at FROM api_token_audit WHERE (SELECT events > ?1 FROM total) \
-     ORDER BY at LIMIT 1 OFFSET (SELECT max(events - 1 - ?1, 0) FROM total)";
+/// Reads only the latest events, however many there are.
+pub(super) const EVENT_TIME_AT: &str = "SELECT min(at) FROM \
+     (SELECT at FROM api_token_audit ORDER BY id DESC LIMIT ?1) HAVING count(*) = ?1";
 
 /// Returns the statement that lists events, with the conditions of
 /// [`AuditQuery::selects`](tower_api_tokens::AuditQuery::selects).
