@@ -61,11 +61,13 @@ impl History {
 
     /// Whether the current history has a revision; `None` if only the log shows it.
     pub(super) fn has(&self, revision: Revision) -> Option<bool> {
-        if self.confirmed.contains(&revision) {
-            return Some(true);
-        }
-        let mark = self.mark(revision.number);
-        let mark = mark.filter(|_| revision.number >= self.switched_at);
+        let is_kept = revision.number >= self.switched_at;
+        let kept = self.mark(revision.number).filter(|_| is_kept);
+        let confirmed = || {
+            let mut confirmed = self.confirmed.iter();
+            confirmed.find(|held| held.number == revision.number)
+        };
+        let mark = kept.or_else(|| Some(confirmed()?.mark));
         mark.map(|mark| mark == revision.mark)
     }
 

@@ -143,7 +143,8 @@ impl ApiTokens {
     /// expiry, and returns how many are new. Revoked tokens and replaced tokens are left out.
     ///
     /// Call it regularly, such as once an hour, on any number of nodes: they record the same events, and each is
-    /// recorded once. It works in small steps, so that other changes can run in between. The new value of the
+    /// recorded once. Keep events for longer than `within`, because an event that was removed is recorded again.
+    /// It works in small steps, so that other changes can run in between. The new value of the
     /// field `expires_at` in the [changes](AuditEvent::changes) of an event is the expiry.
     ///
     /// # Errors

@@ -215,9 +215,10 @@ impl ApiTokenLayer {
     /// Sets a function that returns the revision which the answer for a request must include, so that the request
     /// is not admitted with what a change has taken away since. Defaults to none.
     ///
-    /// If this process has not applied the revision, the request waits for it, up to `wait`. Then the token is looked
-    /// up in the store. The request is refused with 503 if the answer does not include the revision, if the store
-    /// fails, or if the revision is that of another store or of a state before a restore.
+    /// If this process has not applied the revision, the request waits for it, up to `wait`. Once it has, the cache may
+    /// answer, but not with an entry from a server that lags behind. Otherwise the token is looked up in the store. The
+    /// request is refused with 503 if the answer does not include the revision, if the store fails, or if the revision
+    /// is that of another store or of a state before a restore.
     ///
     /// [`ApiTokens::latest_revision`](crate::ApiTokens::latest_revision) returns the revision of a change. Take it from
     /// an extension that you set, or from a header field of callers that you trust: each such request may make the

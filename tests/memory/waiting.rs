@@ -101,6 +101,7 @@ async fn a_revision_from_before_the_follower_started_is_checked_in_the_log() {
     let node = new_node();
     let alice = by_alice(&node.tokens);
     alice.create_app("Billing").await.unwrap();
+    let unchecked = latest(&node).await;
     let token = known(&node).await;
     let early = latest(&node).await;
     node.tokens.revoke(token.record().id).await.unwrap();
@@ -113,7 +114,13 @@ async fn a_revision_from_before_the_follower_started_is_checked_in_the_log() {
     );
     node.store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
-    assert_eq!(kind_of(&follower, early, LONG).await, WaitErrorKind::Store);
+    follower.wait_for(early, LONG).await.unwrap();
+    for (revision, kind) in [
+        (foreign, WaitErrorKind::OtherHistory),
+        (unchecked, WaitErrorKind::Store),
+    ] {
+        assert_eq!(kind_of(&follower, revision, LONG).await, kind);
+    }
 }
 
 #[tokio::test]

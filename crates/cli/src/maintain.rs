@@ -33,6 +33,19 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
+    /// Checks that events are kept for so long. The event that a token expires soon would otherwise be recorded again
+    /// after it was deleted.
+    pub(crate) fn check_events_kept(&self, least: Duration) -> Result<(), Failure> {
+        match self.trim_events_after {
+            Some(age) if age < least => Err(Failure::usage(format!(
+                "`--trim-events-after` must be at least {} days: the event that a token expires soon is recorded that \
+                 long before, and again if it was deleted",
+                least.as_secs() / 86_400
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn maintenance(&self) -> Maintenance {
         let mut maintenance = Maintenance::new();
         if let Some(age) = self.purge_tokens_after {

@@ -24,6 +24,10 @@ const MAX_FORM: usize = 4 * 1024;
 /// take none from verification.
 const MAX_IN_PROGRESS: usize = 16;
 
+/// How long a request waits for a permit. They are granted in order, so a flood of requests with unknown tokens delays
+/// the holder of a token, but keeps none from revoking it.
+const WAIT: Duration = Duration::from_secs(5);
+
 /// How long a revocation may take. It goes on if it takes longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -52,7 +56,10 @@ impl Revocation {
         let form = Form::read(&request.headers, body, MAX_FORM).await?;
         let [presented] = form.values([Parameter::Token])?;
         let presented = token(presented)?;
-        let _permit = self.permits.try_acquire().map_err(|_| OAuthError::BUSY)?;
+        let permit = timeout(WAIT, self.permits.acquire()).await;
+        let Ok(Ok(_permit)) = permit else {
+            return Err(OAuthError::BUSY);
+        };
         let revoking = self.operations.revoke_presented(&presented);
         match timeout(TIMEOUT, revoking).await {
             // Also if no token has this text (RFC 7009 section 2.2).

@@ -8,7 +8,7 @@ use tower_api_tokens::{ApiTokens, store::jittered};
 use crate::note::note;
 
 /// How long before the expiry of a token its event is recorded.
-const WITHIN: Duration = Duration::from_secs(7 * 86_400);
+pub(super) const WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
 /// How often to look for such tokens.
 const INTERVAL: Duration = Duration::from_secs(3600);

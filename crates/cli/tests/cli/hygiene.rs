@@ -147,6 +147,20 @@ fn a_server_decides_whether_every_use_is_recorded() {
     assert!(refused.contains("an option of the server"), "{refused}");
 }
 
+#[test]
+fn a_server_keeps_the_events_of_tokens_that_expire_soon_until_they_expire() {
+    let cli = Cli::with_app();
+    let serve = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--trim-events-after",
+        "3d",
+    ];
+    let refused = cli.run(&serve).failed(2);
+    assert!(refused.contains("at least 7 days"), "{refused}");
+}
+
 /// Runs maintenance that removes everything that it can.
 fn maintain(cli: &Cli, more: &[&str]) -> Run {
     let maintain = [

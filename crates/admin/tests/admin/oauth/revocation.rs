@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use futures_util::future::join_all;
 use http::{Request, StatusCode, header::CONTENT_TYPE};
+use tokio::time::sleep;
 use tower_api_tokens::{
     AuditQuery, ImportedToken, NewToken, RejectionKind, StoreErrorKind, TokenDigest,
     TokenRegistryExt, TokenTarget, testing::Fault,
@@ -212,6 +213,30 @@ async fn a_hanging_store_is_reported_and_takes_no_permits_from_verification() {
     store.set_fault(Fault::None);
     assert_eq!(endpoints.platform.scene.refusal(&live).await, None);
     assert_eq!(endpoints.revoke(&form).await.status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_unknown_tokens_keeps_no_holder_from_revoking() {
+    let endpoints = Endpoints::new().await;
+    let token = endpoints.issue(NewToken::named("ci")).await;
+    let store = &endpoints.platform.scene.store;
+    store.set_fault(Fault::Hang);
+    let elsewhere = Endpoints::new().await;
+    let unknown = elsewhere.issue(NewToken::named("ci")).await;
+    let unknown = format!("token={}", unknown.token().expose());
+    let flood = join_all((0..40).map(|_| endpoints.revoke(&unknown)));
+    let holder = async {
+        sleep(Duration::from_secs(1)).await;
+        let form = format!("token={}", token.token().expose());
+        endpoints.revoke(&form).await
+    };
+    let recovers = async {
+        sleep(Duration::from_secs(2)).await;
+        store.set_fault(Fault::None);
+    };
+    let (_, answer, ()) = tokio::join!(flood, holder, recovers);
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(endpoints.platform.scene.refusal(&token).await.is_some());
 }
 
 #[tokio::test]
