@@ -249,9 +249,10 @@ impl Positions {
         self.history.confirm(revision, switches);
     }
 
-    /// Whether the latest known revision was not shown by any server for so long that it is lost.
-    pub(super) fn is_lost(&self, read_at: u64) -> bool {
-        read_at > self.known_at.saturating_add(UNSEEN)
+    /// Whether the latest known revision was not shown by any server for so long that it is lost. The servers were
+    /// asked for it since `since`.
+    pub(super) fn is_lost(&self, read_at: u64, since: u64) -> bool {
+        read_at > self.known_at.max(since).saturating_add(UNSEEN)
     }
 
     /// How many known changes have not been applied.
@@ -298,7 +299,7 @@ impl Positions {
         }
         self.applied = Some(revision);
         self.show(reading.latest, reading.read_at);
-        if self.is_lost(reading.read_at) {
+        if self.is_lost(reading.read_at, 0) {
             // No server shows it any more, so it belonged to a history that is gone.
             self.known = reading.latest.max(revision.number);
             self.shown.clear();

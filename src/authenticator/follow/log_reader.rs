@@ -65,6 +65,8 @@ pub(super) struct LogReader {
     latest: Timestamp,
     /// Whether it has started with an empty cache.
     has_restarted: bool,
+    /// Since when the log does not continue from the applied revision.
+    gap_since: Option<Duration>,
 }
 
 impl LogReader {
@@ -86,6 +88,7 @@ impl LogReader {
             has_failed: false,
             latest,
             has_restarted: false,
+            gap_since: None,
         };
         let restored = match snapshot {
             Some(file) => Some(reader.restore(file).await?),
@@ -203,6 +206,7 @@ impl LogReader {
     /// Starts over at a revision that the log showed at `read_at`.
     fn restart(&mut self, revision: Revision, read_at: Duration) -> Result<(), StoreError> {
         self.has_restarted = true;
+        self.gap_since = None;
         let Shared { cache, .. } = &*self.shared;
         {
             let mut positions = cache.positions();
@@ -261,6 +265,7 @@ impl LogReader {
                     revision,
                     latest,
                 } => {
+                    self.gap_since = None;
                     self.apply(&Reading {
                         changes: &changes,
                         revision,
@@ -292,7 +297,12 @@ impl LogReader {
     async fn recover_from_gap(&mut self, applied: Revision) -> Result<(), StoreError> {
         let read_at = self.monotonic();
         let revision = self.read(|| self.log.revision()).await?;
-        let is_lost = self.shared.cache.positions().is_lost(nanoseconds(read_at));
+        // A process that was paused for long has not looked for a server that shows them.
+        let gap_since = nanoseconds(*self.gap_since.get_or_insert(read_at));
+        let is_lost = {
+            let positions = self.shared.cache.positions();
+            positions.is_lost(nanoseconds(read_at), gap_since)
+        };
         if revision.number < applied.number && !is_lost && self.is_known(revision).await? {
             return Err(StoreError::unavailable(
                 "the server lacks changes that another one has shown; check its replication",

@@ -178,9 +178,11 @@ impl Service {
             .map_err(|error| Failure::usage(error.to_string()))
             .and_then(|admin| scopes::union(&[&[admin], &lists[..]].concat()))?;
         check_api_key_header(arguments)?;
-        arguments.retention.check_events_kept(expiring::WITHIN)?;
         let addresses = ClientAddresses::new(&arguments.client_address)?;
         let verify_only = arguments.verify_only || session.read_only;
+        if !verify_only {
+            arguments.retention.check_events_kept(expiring::WITHIN)?;
+        }
         let verification = ForwardAuth::new(layer(session, arguments, &addresses)?);
         let endpoints = oauth_endpoints(session, arguments, verify_only, &addresses)?;
         let mut router = verification.router().merge(endpoints.router());
