@@ -216,43 +216,32 @@ impl Cache {
         now: Instant<'_>,
         exclusively: impl FnOnce(&dyn Fn() -> bool) -> bool,
     ) -> bool {
-        self.lease.over(|lease_until| {
-            let is_missing = self.is_missing(digest, lease_until, now, exclusively);
-            is_missing.unwrap_or_else(|| self.negative.contains(digest, lease_until, now))
-        })
+        self.is_missing(digest, now, exclusively)
+            .unwrap_or_else(|| {
+                self.lease
+                    .over(|lease_until| self.negative.contains(digest, lease_until, now))
+            })
     }
 
-    /// Whether a complete cache shows that the token is missing from the store.
-    pub(super) fn is_missing_as_applied(
+    /// Whether the token is missing from the store as of the applied changes; `None` if the cache is not complete.
+    pub(super) fn is_missing(
         &self,
         digest: &TokenDigest,
-        now: Instant<'_>,
-        exclusively: impl FnOnce(&dyn Fn() -> bool) -> bool,
-    ) -> bool {
-        self.lease.over(|lease_until| {
-            self.is_missing(digest, lease_until, now, exclusively)
-                .unwrap_or(false)
-        })
-    }
-
-    /// Whether the token is missing; `None` if the cache is not complete.
-    fn is_missing(
-        &self,
-        digest: &TokenDigest,
-        lease_until: u64,
         now: Instant<'_>,
         exclusively: impl FnOnce(&dyn Fn() -> bool) -> bool,
     ) -> Option<bool> {
-        let version = self.preload.complete_version();
-        let version = version.filter(|_| now.is_before(lease_until))?;
-        let is_missing =
-            || !self.preload.is_pending(digest) && !self.entries.pin().contains_key(digest);
-        // A cached entry that is not fresh has changed.
-        if self.entries.pin().contains_key(digest) || !exclusively(&is_missing) {
-            return Some(false);
-        }
-        // The cache stops being complete before an entry is removed.
-        (self.preload.complete_version() == Some(version)).then_some(true)
+        self.lease.over(|lease_until| {
+            let version = self.preload.complete_version();
+            let version = version.filter(|_| now.is_before(lease_until))?;
+            let is_missing =
+                || !self.preload.is_pending(digest) && !self.entries.pin().contains_key(digest);
+            // A cached entry that is not fresh has changed.
+            if self.entries.pin().contains_key(digest) || !exclusively(&is_missing) {
+                return Some(false);
+            }
+            // The cache stops being complete before an entry is removed.
+            (self.preload.complete_version() == Some(version)).then_some(true)
+        })
     }
 
     /// Whether the store is known to have had the token.

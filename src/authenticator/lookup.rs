@@ -56,7 +56,7 @@ type LookupFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// How often a token is looked up for one request while the answers are not usable. Each may come
 /// from another server.
-const ATTEMPTS: u32 = 4;
+pub(super) const ATTEMPTS: u32 = 4;
 
 /// The pause before the third attempt; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -147,9 +147,7 @@ pub(super) async fn look_up_until_usable(
 ) -> Outcome {
     let mut is_behind = false;
     for attempt in 0..ATTEMPTS {
-        if let Some(doublings) = attempt.checked_sub(2) {
-            sleep(PAUSE.saturating_mul(1 << doublings)).await;
-        }
+        pause_before(attempt).await;
         let found = join_or_begin(shared, digest, needs_permit).await?;
         if Instant::precise(&*shared.clock).is_before(found.freshness.until) {
             return Ok(found);
@@ -167,6 +165,13 @@ pub(super) async fn look_up_until_usable(
     } else {
         Rejection::store_timeout()
     })
+}
+
+/// Waits before an attempt, from the third one on.
+pub(super) async fn pause_before(attempt: u32) {
+    if let Some(doublings) = attempt.checked_sub(2) {
+        sleep(PAUSE.saturating_mul(1 << doublings)).await;
+    }
 }
 
 /// Joins the lookup of a token that is in flight, or begins one.

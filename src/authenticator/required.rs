@@ -6,28 +6,19 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
-
 use super::{
     Admit, Authenticator, Judge, Shared, Verification,
     admission::{Admission, Lookup},
     cache::WithEntry,
     entry::{Entry, Instant},
     follow::{WaitErrorKind, wait_for},
-    lookup::{Found, look_up_until_usable},
+    lookup::{ATTEMPTS, Found, look_up_until_usable, pause_before},
 };
 use crate::{
     rejection::Rejection,
     store::{Revision, StoreError},
     token::{TokenDigest, TokenId},
 };
-
-/// How often a token is looked up for one request while the answers lack the revision. Each may come from another
-/// server.
-const ATTEMPTS: u32 = 4;
-
-/// The pause before the third attempt; it doubles with each further one.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// A revision that the answer for a request must include.
 #[derive(Clone, Copy, Debug)]
@@ -188,9 +179,7 @@ pub(super) async fn find(
     needs_permit: bool,
 ) -> Result<Arc<Found>, Rejection> {
     for attempt in 0..ATTEMPTS {
-        if let Some(doublings) = attempt.checked_sub(2) {
-            sleep(PAUSE.saturating_mul(1 << doublings)).await;
-        }
+        pause_before(attempt).await;
         // The first may have joined a lookup that began before the request arrived.
         let found = look_up_until_usable(shared, digest, needs_permit).await?;
         if requirement.is_met_by(&found) {

@@ -91,7 +91,7 @@ impl Shared {
     /// Whether a preloaded cache shows that the store does not have the token, as of the applied changes.
     pub(super) fn is_missing_as_applied(&self, digest: &TokenDigest, now: Instant<'_>) -> bool {
         let exclusively = |run: &dyn Fn() -> bool| self.in_flight.exclusively(digest, run);
-        !self.shows_expired() && self.cache.is_missing_as_applied(digest, now, exclusively)
+        !self.shows_expired() && self.cache.is_missing(digest, now, exclusively) == Some(true)
     }
 
     /// Whether tokens may be missing that have not expired, because the wall clock was set back.
